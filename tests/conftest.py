@@ -1,0 +1,54 @@
+"""Fixtures shared by all tests: where the real pictures are, and how a tool is run as a user would."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# One thread a process: make test runs two test processes, on two cores. Set before torch is imported.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('MKL_NUM_THREADS', '1')
+
+ROOT = Path(__file__).resolve().parents[1]
+CAMVID = ROOT.parent / 'shared' / 'camvid'
+
+
+@pytest.fixture(scope='session')
+def repo_root() -> Path:
+    """The checkout's top folder."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def camvid_source() -> Path:
+    """The public CamVid release as downloaded; tests that need it skip where it is absent."""
+    if not CAMVID.is_dir():
+        pytest.skip(f'the CamVid release is not at {CAMVID}')
+    return CAMVID
+
+
+@pytest.fixture(scope='session')
+def run_tool():
+    """Runs ``python tools/<tool> args...`` from the checkout in a process of its own.
+
+    Returns the finished process with its stdout and stderr as text; with ``ok=True`` (the default) a
+    non-zero exit status fails the test and shows both.
+    """
+
+    def run(tool: str, *args: object, ok: bool = True, timeout: float = 240, env: dict | None = None, cwd: Path = ROOT):
+        command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, args)]
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if ok and done.returncode != 0:
+            pytest.fail(f'{" ".join(command)}\nexit status {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}')
+        return done
+
+    return run
