@@ -37,7 +37,14 @@ def run_tool():
     non-zero exit status fails the test and shows both.
     """
 
-    def run(tool: str, *args: object, ok: bool = True, timeout: float = 240, env: dict | None = None, cwd: Path = ROOT):
+    def run(
+        tool: str,
+        *args: object,
+        ok: bool = True,
+        timeout: float = 240,
+        env: dict | None = None,
+        cwd: Path = ROOT,
+    ):
         command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, args)]
         done = subprocess.run(
             command,
@@ -48,7 +55,9 @@ def run_tool():
             timeout=timeout,
         )
         if ok and done.returncode != 0:
-            pytest.fail(f'{" ".join(command)}\nexit status {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}')
+            pytest.fail(
+                f'{" ".join(command)}\nexit status {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}'
+            )
         return done
 
     return run

@@ -1,0 +1,25 @@
+"""The paper on a few screens: pure torch layers, one concept a file, no mmseg."""
+
+from mmseg_tapadl.layers.activation_checkpoint import checkpoint_module
+from mmseg_tapadl.layers.attention_watch import AttentionWatch, WatchableAttention
+from mmseg_tapadl.layers.diversified_attention import diversified_attention
+from mmseg_tapadl.layers.fan_block import ClosingBlock, FANBlock
+from mmseg_tapadl.layers.level_fusion import fuse_levels
+from mmseg_tapadl.layers.sine_position import SinePositionCode
+from mmseg_tapadl.layers.stems import ConvEmbed, HybridEmbed
+from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool, token_aware_avg_pool
+
+__all__ = [
+    'AttentionWatch',
+    'ClosingBlock',
+    'ConvEmbed',
+    'FANBlock',
+    'HybridEmbed',
+    'SinePositionCode',
+    'TokenAwareAvgPool',
+    'WatchableAttention',
+    'checkpoint_module',
+    'diversified_attention',
+    'fuse_levels',
+    'token_aware_avg_pool',
+]

@@ -1,0 +1,37 @@
+"""Activation checkpointing that leaves running statistics as if the forward pass had run once."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def checkpoint_module(module: nn.Module, *args: Any) -> Any:
+    """Calls ``module(*args)``, keeping only its inputs; the backward pass computes the rest again.
+
+    The second forward pass does not update the running statistics of batch norms: with checkpointing on or
+    off, losses, gradients and buffers are the same. Random layers draw the same numbers in both passes.
+    """
+
+    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+        return nullcontext(), frozen_running_statistics(module)
+
+    return checkpoint(module, *args, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def frozen_running_statistics(module: nn.Module) -> Iterator[None]:
+    """Within it, batch norms in training normalise as always but do not touch their running statistics."""
+    norms = [
+        m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+    ]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

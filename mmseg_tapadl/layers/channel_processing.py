@@ -1,0 +1,98 @@
+"""FAN's channel processing: an MLP whose channels are gated by how they attend to the tokens.
+
+Legend: B images, N = H x W tokens, C channels, h heads, d = C / h channels of a head, K hidden channels.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class DepthwiseMixing(nn.Module):
+    """Two depthwise 3x3 convolutions with GELU and a norm between them.
+
+    Args:
+        channels: K.
+        norm_layer: Makes the norm from its number of channels.
+    """
+
+    def __init__(self, channels: int, *, norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels)
+        self.act = nn.GELU()
+        self.bn = norm_layer(channels)
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels)
+        for conv in (self.conv1, self.conv2):
+            # Each output channel sees nine inputs: variance 2 / fan-out with fan-out 9.
+            nn.init.normal_(conv.weight, std=(2 / 9) ** 0.5)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, K, H, W) to the same shape."""
+        return self.conv2(self.bn(self.act(self.conv1(x))))
+
+
+class DepthwiseMlp(nn.Module):
+    """``fc2(u + gamma * DW(u))`` with ``u = fc1(x)``; the only activation is the one inside DW.
+
+    Args:
+        dim: C.
+        hidden_dim: K.
+        norm_layer: Makes the norm of DW.
+    """
+
+    def __init__(self, dim: int, *, hidden_dim: int, norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.dwconv = DepthwiseMixing(hidden_dim, norm_layer=norm_layer)
+        self.gamma = nn.Parameter(torch.ones(hidden_dim))
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Maps tokens (B, N, C), which lie on ``grid`` (H, W), to (B, N, C)."""
+        u = self.fc1(x)
+        mixed = self.dwconv(u.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
+        return self.fc2(torch.addcmul(u, self.gamma, mixed))
+
+
+class ChannelProcessing(nn.Module):
+    """Channel attention of FAN in its linear form: one gate a channel instead of a channel-by-channel matrix.
+
+    ``gate = temperature_h * sigmoid(q^T k)``: q is a projection of the tokens, k the tokens themselves, both
+    with a softmax over the tokens; k is averaged over the d channels of its head. The output is the gate times
+    the normed MLP.
+
+    Args:
+        dim: C.
+        num_heads: h.
+        mlp_ratio: K / C.
+        norm_layer: Makes the norm inside the MLP.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ):
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim)
+        self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
+        self.mlp_v = DepthwiseMlp(dim, hidden_dim=int(dim * mlp_ratio), norm_layer=norm_layer)
+        self.norm_v = nn.LayerNorm(dim, eps=1e-5)
+
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Maps tokens (B, N, C), which lie on ``grid`` (H, W), to (B, N, C)."""
+        return self.gate(x) * self.norm_v(self.mlp_v(x, grid))
+
+    def gate(self, x: Tensor) -> Tensor:
+        """The factor of each channel (B, 1, C), between 0 and its head's temperature."""
+        heads = (self.num_heads, -1)
+        q = self.q(x).softmax(dim=1).unflatten(2, heads)  # (B, N, h, d)
+        k = x.softmax(dim=1).unflatten(2, heads).mean(dim=3)  # (B, N, h)
+        score = torch.einsum('bnhd,bnh->bhd', q, k)
+        return (self.temperature[:, 0] * score.sigmoid()).flatten(1).unsqueeze(1)

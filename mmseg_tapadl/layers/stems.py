@@ -1,0 +1,105 @@
+"""From a picture to tokens on their grid: the two stems of FAN.
+
+Both turn (B, 3, H, W), with H and W divisible by 16, into tokens (B, dim, H/16, W/16). The hybrid stem also
+gives the features of its convolutional stages.
+
+Legend: B images, C channels, H rows, W columns.
+"""
+
+from collections.abc import Callable, Sequence
+
+from timm.layers import LayerNorm2d, trunc_normal_
+from timm.models.convnext import ConvNeXtStage
+from torch import Tensor, nn
+
+from mmseg_tapadl.layers.channel_norm import UnbiasedLayerNorm2d
+
+HYBRID_WIDTHS = (128, 256)
+"""Channels of the two ConvNeXt stages in every hybrid size."""
+
+
+class ConvNeXtTrunk(nn.Module):
+    """The first stages of a ConvNeXt: a 4x4 patch stem, then one stage a width, halving the grid between.
+
+    Args:
+        depths: Blocks of each stage.
+        widths: Channels of each stage.
+    """
+
+    def __init__(self, *, depths: Sequence[int], widths: Sequence[int] = HYBRID_WIDTHS):
+        super().__init__()
+        # The quirk of the release: this first norm is ordinary, all that follow divide the variance by C - 1.
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], kernel_size=4, stride=4),
+            LayerNorm2d(widths[0], eps=1e-6),
+        )
+        self.stages = nn.ModuleList(
+            ConvNeXtStage(
+                widths[max(i - 1, 0)],
+                width,
+                stride=1 if i == 0 else 2,
+                depth=depth,
+                ls_init_value=1e-6,
+                conv_mlp=True,
+                norm_layer=UnbiasedLayerNorm2d,
+            )
+            for i, (depth, width) in enumerate(zip(depths, widths, strict=True))
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps (B, 3, H, W) to the feature of each stage, at strides 4, 8, ..."""
+        x = self.stem(x)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+class HybridEmbed(nn.Module):
+    """The stem of the hybrid family: two ConvNeXt stages, then a 2x2 convolution to the tokens.
+
+    Args:
+        embed_dim: Channels of a token.
+        depths: Blocks of the two stages.
+        to_tokens: Builds the convolution to tokens; off when no token is asked for.
+    """
+
+    def __init__(self, *, embed_dim: int, depths: Sequence[int], to_tokens: bool = True):
+        super().__init__()
+        widths = HYBRID_WIDTHS[: len(depths)]
+        self.backbone = ConvNeXtTrunk(depths=depths, widths=widths)
+        self.proj = nn.Conv2d(widths[-1], embed_dim, kernel_size=2, stride=2) if to_tokens else None
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Maps (B, 3, H, W) to the stages' features and the tokens (B, embed_dim, H/16, W/16)."""
+        features = self.backbone(x)
+        return features, None if self.proj is None else self.proj(features[-1])
+
+
+class ConvEmbed(nn.Module):
+    """The stem of the plain family: four 3x3 convolutions of stride 2, each with a norm, GELU between them.
+
+    Args:
+        embed_dim: Channels of a token, divisible by 8; the widths are 1/8, 1/4, 1/2 and all of it.
+        norm_layer: Makes the norm of a convolution from its number of channels.
+    """
+
+    def __init__(self, *, embed_dim: int, norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d):
+        super().__init__()
+        layers: list[nn.Module] = []
+        in_channels = 3
+        for share in (8, 4, 2, 1):
+            width = embed_dim // share
+            conv = nn.Conv2d(in_channels, width, kernel_size=3, stride=2, padding=1, bias=False)
+            layers += [nn.Sequential(conv, norm_layer(width)), nn.GELU()]
+            in_channels = width
+        self.proj = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Maps (B, 3, H, W) to no stage features and the tokens (B, embed_dim, H/16, W/16)."""
+        return [], self.proj(x)

@@ -1,0 +1,161 @@
+"""FAN, the fully attentional network, with or without token-aware average pooling.
+
+Source: Zhou et al., Understanding the Robustness in Vision Transformers, ICML 2022 (arXiv 2204.12451), and Guo
+et al., Robustifying Token Attention for Vision Transformers, ICCV 2023 (arXiv 2303.11126).
+
+Legend: B images, C channels, H rows, W columns, N tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import trunc_normal_
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmseg_tapadl.layers import (
+    ClosingBlock,
+    ConvEmbed,
+    FANBlock,
+    HybridEmbed,
+    SinePositionCode,
+    checkpoint_module,
+)
+from mmseg_tapadl.models.backbones.fan_arch import get_fan_arch
+from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.utils.arguments import lists_valid_arguments
+
+TOKEN_STRIDE = 16
+CLOSING_BLOCKS = 2
+
+
+@MODELS.register_module()
+@lists_valid_arguments
+class FAN(BaseModule):
+    """FAN encoder for segmentation.
+
+    Any image size: where H or W is not divisible by 16, zeros are added at the right and the bottom, and a
+    feature at stride s is cut to ceil(H/s) by ceil(W/s).
+
+    Its four features are, in the hybrid family, the two ConvNeXt stages (strides 4 and 8), the tokens of one
+    block and the tokens after the closing (stride 16); in the plain family the tokens of three blocks and those
+    after the closing (all at stride 16). What no chosen feature needs is not built.
+
+    Args:
+        arch: A size by name (``FAN_ARCHS``) or a dict with the fields of ``FANArch``.
+        tap: ``dict(num_branches=4)`` puts token-aware average pooling before each self-attention; ``None``
+            leaves it out.
+        drop_path_rate: Probability that a residual branch of a token block is dropped; the same in all blocks.
+        with_cp: Activation checkpointing: keeps a token block's input only and computes the rest again in the
+            backward pass. Less memory, more time, the same numbers.
+        out_indices: Which of the four features to return, ascending.
+        norm_cfg: The batch norms, e.g. ``dict(type='SyncBN')``. Layer norms are not affected.
+        init_cfg: mmengine's way to load weights, e.g. ``dict(type='Pretrained', checkpoint=FILE)``.
+
+    Raises:
+        ValueError: An unknown arch, or an out index other than 0 to 3 ascending.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'base_hybrid',
+        tap: Mapping[str, Any] | None = None,
+        *,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        norm_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | list | None = None,
+    ):
+        super().__init__(init_cfg=init_cfg)
+        sizes = get_fan_arch(arch)
+        if (
+            not out_indices
+            or list(out_indices) != sorted(set(out_indices))
+            or not set(out_indices) <= set(range(4))
+        ):
+            raise ValueError(f'out_indices={tuple(out_indices)}: choose from 0, 1, 2, 3, ascending')
+        self.out_indices = tuple(out_indices)
+        self.with_cp = with_cp
+        num_branches = num_tap_branches(tap)
+        norm_config = dict(norm_cfg or dict(type='BN'))
+
+        def norm_layer(channels: int) -> nn.Module:
+            return build_norm_layer(norm_config, channels)[1]
+
+        is_hybrid = bool(sizes.stem_depths)
+        num_stages = len(sizes.stem_depths)
+        last = self.out_indices[-1]
+        has_tokens = last >= num_stages
+        has_closing = last == num_stages + len(sizes.token_indices)
+        self.embed_dim = sizes.embed_dim
+        stem_channels = [128, 256][:num_stages]
+        self.feature_channels = [*stem_channels, *[sizes.embed_dim] * (4 - num_stages)]
+
+        if is_hybrid:
+            self.patch_embed: nn.Module = HybridEmbed(
+                embed_dim=sizes.embed_dim, depths=sizes.stem_depths[: last + 1], to_tokens=has_tokens
+            )
+        else:
+            self.patch_embed = ConvEmbed(embed_dim=sizes.embed_dim, norm_layer=norm_layer)
+        self.pos_embed = SinePositionCode(sizes.embed_dim) if has_tokens else None
+
+        depth = 0
+        if has_tokens:
+            depth = sizes.depth if has_closing else sizes.token_indices[last - num_stages] + 1
+        self.token_indices = tuple(sizes.token_indices)
+        self.blocks = nn.ModuleList(
+            FANBlock(
+                sizes.embed_dim,
+                num_heads=sizes.num_heads,
+                num_branches=num_branches,
+                drop_path=drop_path_rate,
+                norm_layer=norm_layer,
+            )
+            for _ in range(depth)
+        )
+        for module in self.blocks.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        self.cls_attn_blocks = nn.ModuleList(
+            ClosingBlock(sizes.embed_dim) for _ in range(CLOSING_BLOCKS if has_closing else 0)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps pictures (B, 3, H, W) to the chosen features, each (B, C, ceil(H/s), ceil(W/s))."""
+        height, width = x.shape[2:]
+        x = F.pad(x, (0, -width % TOKEN_STRIDE, 0, -height % TOKEN_STRIDE))
+        features, x = self.patch_embed(x)
+        if self.pos_embed is not None:
+            grid = (x.shape[2], x.shape[3])
+            x = (x + self.pos_embed(*grid)).flatten(2).transpose(1, 2)
+            features = [
+                *features,
+                *(t.transpose(1, 2).unflatten(2, grid) for t in self.token_features(x, grid)),
+            ]
+        return tuple(crop_to_stride(features[i], height, width) for i in self.out_indices)
+
+    def token_features(self, x: Tensor, grid: tuple[int, int]) -> list[Tensor]:
+        """Runs the token blocks and the closing on tokens (B, N, C); returns the features among them."""
+        features = []
+        for index, block in enumerate(self.blocks):
+            if self.with_cp and self.training:
+                x = checkpoint_module(block, x, grid)
+            else:
+                x = block(x, grid)
+            if index in self.token_indices:
+                features.append(x)
+        for closing in self.cls_attn_blocks:
+            x = closing(x)
+        return [*features, x] if self.cls_attn_blocks else features
+
+
+def crop_to_stride(feature: Tensor, height: int, width: int) -> Tensor:
+    """Cuts off what came from padding: a feature of an H x W picture at stride s is ceil(H/s) by ceil(W/s)."""
+    padded = height + -height % TOKEN_STRIDE
+    stride = padded // feature.shape[2]
+    return feature[:, :, : -(-height // stride), : -(-width // stride)]

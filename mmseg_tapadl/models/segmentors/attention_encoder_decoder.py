@@ -1,0 +1,49 @@
+"""mmseg's encoder-decoder with a loss on the encoder's attention."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_tapadl.layers import AttentionWatch
+from mmseg_tapadl.utils.arguments import lists_valid_arguments
+
+
+@MODELS.register_module()
+@lists_valid_arguments
+class AttentionEncoderDecoder(EncoderDecoder):
+    """``EncoderDecoder`` plus ``loss_attention``, a loss on how the encoder's tokens attend.
+
+    Everything else is mmseg's. At test time nothing is watched and nothing is computed for the loss.
+
+    Args:
+        loss_attention: Config of the loss, e.g. ``dict(type='AttentionDiversificationLoss')``; it appears among
+            the losses as ``loss_adl``. ``None`` switches it off.
+        **kwargs: The arguments of ``EncoderDecoder``.
+
+    Raises:
+        ValueError: ``loss_attention`` is given, but the encoder offers no attention to watch.
+    """
+
+    def __init__(self, *, loss_attention: Mapping[str, Any] | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.attention_watch: AttentionWatch | None = None
+        if loss_attention is not None:
+            self.loss_attention = MODELS.build(loss_attention)
+            self.attention_watch = self.loss_attention.watch(self.backbone)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """The losses of a batch: mmseg's own, and ``loss_adl``.
+
+        Args:
+            inputs: Pictures (B, 3, H, W).
+            data_samples: B ``SegDataSample`` with their ground truth.
+        """
+        if self.attention_watch is None:
+            return super().loss(inputs, data_samples)
+        with self.attention_watch.listening() as diversities:
+            losses = super().loss(inputs, data_samples)
+        losses['loss_adl'] = self.loss_attention(diversities)
+        return losses
