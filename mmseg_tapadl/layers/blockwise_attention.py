@@ -1,0 +1,200 @@
+"""Attention and its diversity on one walk over blocks of queries, forward and backward.
+
+Legend: B images, H heads, N queries, M keys, D channels of a head, n queries of one block; t the limit
+``threshold / M``. One image at a time: P is the attention of a block (H, n, M), a_i its mean over the
+heads of row i (M,), m_i = T(a_i) keeps the entries above t, s = T(abar) those of the mean row abar (M,),
+x^ is x at length 1, u = sum_i m^_i (M,), and the diversity is L = 1/N s^ . u.
+
+With g the gradient of L, the gradient of a row is
+
+    e_i = g/N [ 1(a_i > t) (s^ - (s^ . m^_i) m^_i) / |m_i|  +  1(abar > t) (u - (s^ . u) s^) / (N |s|) ]
+
+and joins that of the attention, dP^h_i = dO^h_i V^h^T + e_i / H, before the softmax backward. Nothing of
+size N x M outlives a block, and the matrix products are those of plain attention.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# Size of one block of P. A processor wants it near its cache, but not so small that adding a block's share
+# to the gradients of k and v outweighs the rest; a GPU wants enough work for each kernel.
+BLOCK_BYTES = {'cpu': 8 << 20, 'cuda': 128 << 20}
+
+
+class BlockwiseAttention(torch.autograd.Function):
+    """``(q, k, v, scale, threshold) -> (out, diversity)``; see ``diversified_attention``.
+
+    Kept for the backward pass: q, k, v and two vectors of M entries an image. P is computed again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, scale: float, threshold: float
+    ) -> tuple[Tensor, Tensor]:
+        num_images, _, num_keys, _ = k.shape
+        limit = threshold / num_keys
+        out = q.new_empty(*q.shape[:3], v.shape[-1])
+        # Statistics are summed in float32 at least, whatever the inputs and autocast are.
+        mean_row, unit_sum = q.new_zeros(2, num_images, num_keys, dtype=statistics_dtype(q))
+        with torch.autocast(q.device.type, enabled=False):
+            for b in range(num_images):
+                walk_forward(q[b], k[b], v[b], scale, limit, out[b], mean_row[b], unit_sum[b])
+            kept_mean = F.threshold(mean_row, limit, 0.0)
+            unit_mean = kept_mean * inverse_length(kept_mean)
+            diversity = (unit_mean * unit_sum).sum(-1) / q.shape[2]
+        ctx.save_for_backward(q, k, v, kept_mean, unit_sum)
+        ctx.scale, ctx.limit = scale, limit
+        ctx.set_materialize_grads(False)
+        return out, diversity
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_out: Tensor | None, grad_diversity: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        q, k, v, kept_mean, unit_sum = ctx.saved_tensors
+        dtype = statistics_dtype(q)
+        grad_q = torch.empty_like(q)
+        # k and v gather gradient from every block, so theirs is summed in the accurate dtype.
+        grad_k, grad_v = torch.zeros_like(k, dtype=dtype), torch.zeros_like(v, dtype=dtype)
+        with torch.autocast(q.device.type, enabled=False):
+            for b in range(len(q)):
+                pull = None
+                if grad_diversity is not None:
+                    pull = DiversityPull(
+                        kept_mean[b], unit_sum[b], grad_diversity[b], ctx.limit, *q.shape[1:3]
+                    )
+                grad = None if grad_out is None else grad_out[b]
+                walk_backward(q[b], k[b], v[b], ctx.scale, grad, pull, grad_q[b], grad_k[b], grad_v[b])
+        return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), None, None
+
+
+def walk_forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    limit: float,
+    out: Tensor,
+    mean_row: Tensor,
+    unit_sum: Tensor,
+) -> None:
+    """One image: writes the attended values into ``out``, adds abar to ``mean_row`` and u to ``unit_sum``."""
+    dtype = statistics_dtype(q)
+    q, k, v = (q * scale).to(dtype), k.to(dtype), v.to(dtype)
+    buffer = BlockBuffer(q, k)
+    for block in buffer.blocks():
+        p = buffer.attend(block)
+        out[:, block] = p @ v
+        kept = p.mean(0)
+        mean_row += kept.sum(0)
+        torch.threshold_(kept, limit, 0.0)
+        unit_sum += (kept * inverse_length(kept)).sum(0)
+    mean_row /= q.shape[1]
+
+
+def walk_backward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scale: float,
+    grad_out: Tensor | None,
+    pull: 'DiversityPull | None',
+    grad_q: Tensor,
+    grad_k: Tensor,
+    grad_v: Tensor,
+) -> None:
+    """One image: writes the gradient of q, adds those of k and v to ``grad_k`` and ``grad_v``."""
+    dtype = statistics_dtype(q)
+    q, k, v = (q * scale).to(dtype), k.to(dtype), v.to(dtype)
+    buffer = BlockBuffer(q, k)
+    grad_buffer = BlockBuffer(q, k)
+    for block in buffer.blocks():
+        p = buffer.attend(block)
+        dp = grad_buffer.view(block)
+        if grad_out is None:
+            dp.zero_()
+        else:
+            g = grad_out[:, block].to(dtype)
+            grad_v.baddbmm_(p.transpose(1, 2), g)
+            torch.bmm(g, v.transpose(1, 2), out=dp)
+        if pull is not None:
+            dp += pull.on_rows(p.mean(0))
+        ds = torch.ops.aten._softmax_backward_data.out(dp, p, -1, dtype, grad_input=dp)
+        grad_q[:, block] = (ds @ k).mul_(scale)
+        grad_k.baddbmm_(ds.transpose(1, 2), q[:, block])
+
+
+class DiversityPull:
+    """What the gradient of one image's diversity adds to each row's gradient of P, the same for all heads."""
+
+    def __init__(
+        self,
+        kept_mean: Tensor,
+        unit_sum: Tensor,
+        grad: Tensor,
+        limit: float,
+        num_heads: int,
+        num_queries: int,
+    ):
+        inverse = inverse_length(kept_mean)
+        self.limit = limit
+        self.factor = grad / (num_heads * num_queries)
+        self.unit_mean = kept_mean * inverse
+        cosine = self.unit_mean @ unit_sum
+        through_mean = (unit_sum - cosine * self.unit_mean) * (inverse / num_queries)
+        self.through_mean = self.factor * torch.where(kept_mean > 0, through_mean, 0.0)
+
+    def on_rows(self, rows: Tensor) -> Tensor:
+        """e_i / H for rows a_i (n, M), which are overwritten."""
+        kept = torch.threshold_(rows, self.limit, 0.0)
+        inverse = inverse_length(kept)
+        cosine = (kept @ self.unit_mean)[:, None] * inverse
+        # The kept entries of s^, at 1 / |m_i|, less the part along m^_i.
+        pull = kept.sign().mul_(self.unit_mean).sub_(kept.mul_(cosine * inverse)).mul_(inverse * self.factor)
+        return pull.add_(self.through_mean)
+
+
+class BlockBuffer:
+    """Room for the attention of one block of one image's queries, used again for each block."""
+
+    def __init__(self, q: Tensor, k: Tensor):
+        self.q, self.k_transposed = q, k.transpose(1, 2)
+        self.num_heads, self.num_queries, _ = q.shape
+        self.num_keys = k.shape[1]
+        row_bytes = self.num_heads * self.num_keys * q.element_size()
+        fitting = BLOCK_BYTES.get(q.device.type, BLOCK_BYTES['cuda']) // row_bytes
+        self.block = min(self.num_queries, max(1, fitting))
+        self.flat = q.new_empty(self.num_heads * self.block * self.num_keys)
+
+    def blocks(self) -> Iterator[slice]:
+        """The ranges of queries, in order."""
+        for start in range(0, self.num_queries, self.block):
+            yield slice(start, min(start + self.block, self.num_queries))
+
+    def view(self, block: slice) -> Tensor:
+        """The buffer as (H, n, M), contiguous also for a shorter last block."""
+        shape = (self.num_heads, block.stop - block.start, self.num_keys)
+        return self.flat[: shape[0] * shape[1] * shape[2]].view(shape)
+
+    def attend(self, block: slice) -> Tensor:
+        """P of a block (H, n, M), in the buffer."""
+        p = self.view(block)
+        torch.bmm(self.q[:, block], self.k_transposed, out=p)
+        return torch.softmax(p, -1, out=p)
+
+
+def inverse_length(x: Tensor) -> Tensor:
+    """1 / |x| along the last axis, which is kept; 0 for a zero vector."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return torch.where(length == 0, 0.0, 1.0 / length)
+
+
+def statistics_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of x, but float32 at least."""
+    return torch.promote_types(x.dtype, torch.float32)

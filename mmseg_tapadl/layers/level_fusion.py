@@ -1,0 +1,87 @@
+"""Fusing the levels of an encoder, each at its own resolution.
+
+A head that projects every level, upsamples it to the first level's size, concatenates all and applies a
+1x1 convolution is linear up to there, and bilinear upsampling commutes with a linear map of the channels
+(its weights sum to 1, so with a bias too). So each level meets its own part of the 1x1 convolution,
+composed with its projection, before it is upsampled and added: the same function at a small part of the
+cost, and neither the projected nor the concatenated features exist.
+
+Legend: B images, C_i channels and H_i x W_i pixels of level i, E channels of the fused features.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional as F
+
+# Upsampled a few channels at a time, a level never exists at full resolution beside the sum.
+CHANNELS_AT_ONCE = 32
+
+
+def fuse_levels(
+    features: Sequence[Tensor], projections: Sequence[tuple[Tensor, Tensor | None]], fuse_weight: Tensor
+) -> Tensor:
+    """Projects, upsamples, concatenates (last level first) and fuses features by a 1x1 convolution.
+
+    Args:
+        features: One (B, C_i, H_i, W_i) a level; the first sets the size of the result.
+        projections: For each level the weight (E_i, C_i) and bias (E_i,) or ``None`` of its projection.
+        fuse_weight: Weight (E, sum of E_i, 1, 1) or (E, sum of E_i) of the 1x1 convolution over the
+            projected levels concatenated from the last to the first.
+
+    Returns:
+        The fused features (B, E, H_1, W_1).
+
+    Raises:
+        ValueError: The numbers of features and projections differ, or ``fuse_weight`` has not as many
+            inputs as the projections have outputs.
+    """
+    if len(features) != len(projections) or not features:
+        raise ValueError(
+            f'features and projections must be as many, and at least one: {len(features)} and {len(projections)}'
+        )
+    widths = [weight.shape[0] for weight, _ in projections]
+    if fuse_weight.shape[1] != sum(widths):
+        raise ValueError(
+            f'fuse_weight must take the {sum(widths)} channels of the projections {widths}, '
+            f'got shape {tuple(fuse_weight.shape)}'
+        )
+    parts = fuse_weight.flatten(1).split(widths[::-1], dim=1)[::-1]
+    size = features[0].shape[-2:]
+    by_size: dict[torch.Size, Tensor] = {}
+    for feature, (weight, bias), part in zip(features, projections, parts, strict=True):
+        composed = part @ weight
+        shift = None if bias is None else part @ bias
+        own = F.conv2d(feature, composed[:, :, None, None], shift)
+        # Levels of one size are added before they are upsampled.
+        key = own.shape[-2:]
+        by_size[key] = by_size[key].add_(own) if key in by_size else own
+    fused = by_size.pop(size)
+    for own in by_size.values():
+        fused = AddUpsampled.apply(fused, own)
+    return fused
+
+
+class AddUpsampled(torch.autograd.Function):
+    """``total += interpolate(small, total's size)``, bilinear with ``align_corners=False``, in place."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, total: Tensor, small: Tensor) -> Tensor:
+        ctx.mark_dirty(total)
+        ctx.small_shape = small.shape
+        size = total.shape[-2:]
+        for part, own in zip(total.split(CHANNELS_AT_ONCE, 1), small.split(CHANNELS_AT_ONCE, 1), strict=True):
+            part += F.interpolate(own, size, mode='bilinear', align_corners=False)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not ctx.needs_input_grad[1]:
+            return grad, None
+        small = torch.ops.aten.upsample_bilinear2d_backward(
+            grad, list(grad.shape[-2:]), list(ctx.small_shape), False, None, None
+        )
+        return grad, small

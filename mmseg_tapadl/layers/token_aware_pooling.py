@@ -1,0 +1,154 @@
+"""Token-aware average pooling (TAP): each token becomes its own learned mixture of local averages.
+
+Legend: B images, C channels, H x W tokens, K branches. Branch 0 is the token itself; branch k is the 3x3
+mean with dilation k, where what lies outside the picture counts as zeros (always divided by 9).
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def token_aware_avg_pool(x: Tensor, weights: Tensor) -> Tensor:
+    """The mixture of each token's local averages, ``sum_k weights_k * A_k(x)``.
+
+    Args:
+        x: Tokens on their grid (B, C, H, W), floating point, of any memory format and any H and W.
+        weights: Weights of the branches (B, K, H, W), the same for all channels; as a rule they are
+            not negative and sum to 1 over K.
+
+    Returns:
+        The pooled tokens (B, C, H, W), in the dtype of x.
+
+    Raises:
+        ValueError: x or weights are not floating point, or their shapes or devices do not agree.
+    """
+    for name, tensor in (('x', x), ('weights', weights)):
+        if not tensor.is_floating_point():
+            raise ValueError(f'{name} must be floating point, got {tensor.dtype}')
+        if tensor.dim() != 4:
+            raise ValueError(f'{name} must have four axes, got shape {tuple(tensor.shape)}')
+        if 0 in tensor.shape:
+            raise ValueError(f'{name} must have no empty axis, got shape {tuple(tensor.shape)}')
+    if weights.shape[0] != x.shape[0] or weights.shape[2:] != x.shape[2:]:
+        raise ValueError(
+            f'weights must agree with x in images, height and width: '
+            f'x is {tuple(x.shape)}, got {tuple(weights.shape)}'
+        )
+    if weights.device != x.device:
+        raise ValueError(f'weights must be on the device of x, {x.device}, got {weights.device}')
+    return MixtureOfAverages.apply(x, weights.to(x.dtype))
+
+
+class MixtureOfAverages(torch.autograd.Function):
+    """``(x, weights) -> sum_k weights_k * A_k(x)``, of which only x and weights are kept.
+
+    A_k is its own adjoint, so the gradient to x is ``sum_k A_k(w_k * g)``, and that to w_k is the sum over
+    the channels of ``g * A_k(x)``, with A_k(x) computed again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weights)
+        out = x * weights[:, :1]
+        for k in range(1, weights.shape[1]):
+            out.addcmul_(dilated_mean(x, k), weights[:, k : k + 1])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weights = ctx.saved_tensors
+        grad_x = grad_weights = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grad * weights[:, :1]
+            for k in range(1, weights.shape[1]):
+                grad_x += dilated_mean(grad * weights[:, k : k + 1], k)
+        if ctx.needs_input_grad[1]:
+            grad_weights = torch.empty_like(weights)
+            grad_weights[:, 0] = (grad * x).sum(1)
+            for k in range(1, weights.shape[1]):
+                grad_weights[:, k] = dilated_mean(x, k).mul_(grad).sum(1)
+        return grad_x, grad_weights
+
+
+def dilated_mean(x: Tensor, dilation: int) -> Tensor:
+    """A_k: the 3x3 mean with a dilation, zeros outside, always divided by 9; one axis after the other."""
+    return three_taps(three_taps(x, dilation, axis=3), dilation, axis=2).div_(9.0)
+
+
+def three_taps(x: Tensor, dilation: int, axis: int) -> Tensor:
+    """The sum of x and its two neighbours ``dilation`` away along an axis."""
+    out = x.clone()
+    reach = x.shape[axis] - dilation
+    if reach > 0:
+        out.narrow(axis, dilation, reach).add_(x.narrow(axis, 0, reach))
+        out.narrow(axis, 0, reach).add_(x.narrow(axis, dilation, reach))
+    return out
+
+
+class TokenAwareAvgPool(nn.Module):
+    """Predicts each token's weights and pools with them.
+
+    The parameters are named as in the released weights: ``proj.0`` (3x3 convolution from the channels to
+    the branches), ``proj.1`` (norm), ``proj.2`` (3x3 convolution between the branches).
+
+    A fresh module is nearly the identity: every token's weight for itself is at least 0.99, by a gap
+    between the logits of about 6 that still lets a gradient through. So a model pretrained without TAP
+    starts as nearly the same function.
+
+    Args:
+        dim: Channels of the tokens.
+        num_branches: K, the identity included. With 1 nothing is pooled; the predictor then exists for
+            the sake of released weights only, and is frozen, as it could get no gradient.
+        norm_layer: Makes the norm between the two convolutions from a number of channels. It must have
+            an affine ``weight`` and ``bias``.
+
+    Raises:
+        ValueError: ``num_branches`` below 1.
+    """
+
+    def __init__(self, dim: int, num_branches: int = 4, *, norm_layer: Any = nn.BatchNorm2d):
+        super().__init__()
+        if num_branches < 1:
+            raise ValueError(f'num_branches must be at least 1, got {num_branches}')
+        self.num_branches = num_branches
+        self.proj = nn.Sequential(
+            nn.Conv2d(dim, num_branches, 3, padding=1, bias=False),
+            norm_layer(num_branches),
+            nn.Conv2d(num_branches, num_branches, 3, padding=1, bias=False),
+        )
+        if num_branches == 1:
+            self.proj.requires_grad_(False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Starts as nearly the identity, whatever the tokens are and also in evaluation.
+
+        Neither convolution has a bias, so the norm's bias makes a constant of channel 0, and the last
+        convolution turns it into the gap. Only its centre tap does: the others see zeros at the border.
+        """
+        first, norm, last = self.proj
+        first.reset_parameters()
+        norm.reset_parameters()
+        with torch.no_grad():
+            # Not zero, so that the first convolution learns from the first step on.
+            last.weight.normal_(std=1e-4)
+            if self.num_branches > 1:
+                norm.weight[0] = 0.0
+                norm.bias[0] = 1.0
+                last.weight[0, 0, 1, 1] = identity_logit(self.num_branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pools tokens (B, C, H, W) into tokens of the same shape."""
+        if self.num_branches == 1:
+            return x
+        return token_aware_avg_pool(x, torch.softmax(self.proj(x), dim=1))
+
+
+def identity_logit(num_branches: int) -> float:
+    """The gap between the logits that gives the identity a weight of 0.9926: 6.0 for 4 branches."""
+    return math.log(99 * (num_branches - 1)) + 0.3
