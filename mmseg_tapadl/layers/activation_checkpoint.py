@@ -24,14 +24,17 @@ def checkpoint_module(module: nn.Module, *args: Any) -> Any:
 
 @contextmanager
 def frozen_running_statistics(module: nn.Module) -> Iterator[None]:
-    """Within it, batch norms in training normalise as always but do not touch their running statistics."""
+    """Within it, batch norms in training update copies of their running statistics, which are then dropped."""
     norms = [
         m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
     ]
-    for norm in norms:
-        norm.track_running_stats = False
+    kept = [dict(norm.named_buffers(recurse=False)) for norm in norms]
+    for norm, buffers in zip(norms, kept, strict=True):
+        for name, buffer in buffers.items():
+            setattr(norm, name, buffer.clone())
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, buffers in zip(norms, kept, strict=True):
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer)

@@ -5,12 +5,12 @@ Legend: B images, C channels, H rows, W columns.
 
 import math
 
-from timm.layers import LayerNorm2d
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class UnbiasedLayerNorm2d(LayerNorm2d):
+class UnbiasedLayerNorm2d(nn.LayerNorm):
     """Layer normalisation over channels that divides the variance by C - 1 instead of C.
 
     With r = C / (C - 1) the denominator is ``sqrt(r * var + eps) = sqrt(r) * sqrt(var + eps / r)``, so the
@@ -21,10 +21,19 @@ class UnbiasedLayerNorm2d(LayerNorm2d):
     Args:
         num_channels: C, at least 2.
         eps: Added to the variance.
+        device: Where the parameters are made.
+        dtype: Their type.
     """
 
-    def __init__(self, num_channels: int, eps: float = 1e-6):
-        super().__init__(num_channels, eps=eps)
+    def __init__(
+        self,
+        num_channels: int,
+        eps: float = 1e-6,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__(num_channels, eps=eps, device=device, dtype=dtype)
         self.variance_ratio = num_channels / (num_channels - 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 # A short run from random weights on a small machine: the paper's optimizer at a higher rate.
 _base_ = './adamw_160k.py'
 max_iters = 300
-optim_wrapper = dict(optimizer=dict(lr=6e-4), paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=1.0))))
+optim_wrapper = dict(
+    optimizer=dict(lr=6e-4), paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=1.0)))
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=30),
     dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=30, end=max_iters),

@@ -1,0 +1,157 @@
+"""The attention diversification loss, hooked onto an encoder by the segmentor."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmseg_tapadl.layers import WatchableAttention
+from mmseg_tapadl.layers.textbook import textbook_diversified_attention
+from tests.models.builders import TINY_ARCH, batch, build_segmentor, total
+
+
+def textbook_loss(model, pictures):
+    """ADL by its formula, from the queries and keys that reach the encoder's attention."""
+    values = []
+
+    def record(module, inputs, output):
+        values.append(textbook_diversified_attention(*inputs, threshold=2.0)[1])
+
+    hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, WatchableAttention)]
+    model.extract_feat(pictures)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(values)
+
+
+@pytest.mark.parametrize('batch_size', [1, 3])
+def test_loss_is_the_mean_over_layers_and_images(batch_size):
+    model = build_segmentor().double()
+    pictures, samples = batch(batch_size)
+    losses = model.loss(pictures.double(), samples)
+    expected = textbook_loss(model, pictures.double())
+    assert expected.shape == (3, batch_size)
+    assert expected.min() > 0.01
+    torch.testing.assert_close(losses['loss_adl'], expected.mean(), rtol=1e-9, atol=1e-12)
+
+
+def test_loss_weight_and_layers():
+    pictures, samples = batch(2)
+    model = build_segmentor(
+        loss_attention=dict(type='AttentionDiversificationLoss', loss_weight=0.5, layers=[-1, 0])
+    ).double()
+    expected = 0.5 * textbook_loss(model, pictures.double())[[2, 0]].mean()
+    torch.testing.assert_close(
+        model.loss(pictures.double(), samples)['loss_adl'], expected, rtol=1e-9, atol=1e-12
+    )
+
+
+def test_gradient_reaches_queries_and_keys():
+    model = build_segmentor()
+    pictures, samples = batch(1)
+    model.loss(pictures, samples)['loss_adl'].backward()
+    # ADL looks at the last block's attention, never at its values or at what comes after.
+    attention = model.backbone.blocks[-1].attn
+    assert attention.q.weight.grad.abs().max() > 0
+    key_rows, value_rows = attention.kv.weight.grad.chunk(2)
+    assert key_rows.abs().max() > 0
+    assert value_rows.abs().max() == 0
+    assert model.decode_head.conv_seg.weight.grad is None
+
+
+def test_switched_off_there_is_no_loss_and_the_rest_is_the_same():
+    pictures, samples = batch(2)
+    torch.manual_seed(0)
+    on = build_segmentor().loss(pictures, samples)
+    torch.manual_seed(0)
+    off = build_segmentor(loss_attention=None).loss(pictures, samples)
+    assert 'loss_adl' not in off
+    torch.testing.assert_close(on['decode.loss_ce'], off['decode.loss_ce'], rtol=1e-5, atol=1e-6)
+
+
+def test_evaluation_computes_nothing_for_the_loss():
+    model = build_segmentor().eval()
+    plain = build_segmentor(loss_attention=None).eval()
+    pictures, samples = batch(1)
+    with torch.no_grad():
+        a = model.predict(pictures, samples)[0].seg_logits.data
+        b = plain.predict(pictures, samples)[0].seg_logits.data
+        assert torch.equal(a, b)
+        # Also while the watch listens: nothing is collected.
+        with model.attention_watch.listening() as diversities:
+            model.extract_feat(pictures)
+    assert diversities == []
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_the_statistics_in_float32(dtype):
+    model = build_segmentor()
+    pictures, samples = batch(1)
+    reference = model.loss(pictures, samples)
+    with torch.autocast('cpu', dtype=dtype):
+        losses = model.loss(pictures, samples)
+    assert losses['loss_adl'].dtype == torch.float32
+    # Entries near the threshold may cross it in half precision; the value stays near.
+    torch.testing.assert_close(losses['loss_adl'], reference['loss_adl'], rtol=0.1, atol=0.01)
+    total(losses).backward()
+    gradients = [p.grad for p in model.parameters()]
+    assert all(g is not None and g.isfinite().all() for g in gradients)
+    assert model.backbone.blocks[0].attn.q.weight.grad.abs().max() > 0
+
+
+def test_checkpointing_counts_nothing_twice():
+    pictures, samples = batch(2)
+    results = []
+    for with_cp in (False, True):
+        backbone = dict(type='FAN', arch=TINY_ARCH, tap=dict(num_branches=4), with_cp=with_cp)
+        model = build_segmentor(backbone=backbone)
+        losses = model.loss(pictures, samples)
+        total(losses).backward()
+        again = model.loss(pictures, samples)
+        results.append((losses, again, [p.grad for p in model.parameters()]))
+    (plain, plain_again, plain_grads), (saving, saving_again, saving_grads) = results
+    for a, b in ((plain, saving), (plain_again, saving_again)):
+        assert {k: v.item() for k, v in a.items()} == {k: v.item() for k, v in b.items()}
+    assert all(torch.equal(a, b) for a, b in zip(plain_grads, saving_grads, strict=True))
+
+
+def test_an_encoder_without_attention_is_refused_when_the_model_is_built():
+    resnet = dict(
+        type='ResNetV1c', depth=18, num_stages=4, out_indices=(0, 1, 2, 3), norm_cfg=dict(type='BN')
+    )
+    with pytest.raises(ValueError, match='ResNetV1c offers no attention to watch'):
+        build_segmentor(backbone=resnet, in_channels=(64, 128, 256, 512))
+    # Without the loss any encoder of mmseg will do.
+    model = build_segmentor(backbone=resnet, in_channels=(64, 128, 256, 512), loss_attention=None)
+    assert set(model.loss(*batch(2))) == {'decode.loss_ce', 'decode.acc_seg'}
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        (dict(layers=[7]), ValueError, 'numbered 0 to 2'),
+        (dict(layers=[]), ValueError, '3 attentions'),
+        (dict(threshold=0.0), ValueError, 'threshold'),
+        (dict(weight=2.0), TypeError, 'loss_weight'),
+    ],
+)
+def test_wrong_options(options, error, message):
+    with pytest.raises(error, match=message):
+        build_segmentor(loss_attention=dict(type='AttentionDiversificationLoss', **options))
+
+
+def test_reentrant_checkpointing_is_refused_because_the_gradient_would_be_lost():
+    from torch.utils.checkpoint import checkpoint
+
+    model = build_segmentor()
+
+    class Reentrant(nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x, grid):
+            return checkpoint(self.block, x, grid, use_reentrant=True)
+
+    model.backbone.blocks[1] = Reentrant(model.backbone.blocks[1])
+    with pytest.raises(RuntimeError, match='use_reentrant=False'):
+        model.loss(*batch(1))
