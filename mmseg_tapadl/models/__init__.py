@@ -1,8 +1,15 @@
 """What mmseg builds by name: encoders, decode heads, losses, segmentors. Thin over ``layers``."""
 
-from mmseg_tapadl.models.backbones import FAN
-from mmseg_tapadl.models.heads import FANHead
+from mmseg_tapadl.models.backbones import FAN, TAPMixVisionTransformer
+from mmseg_tapadl.models.heads import FANHead, FastSegformerHead
 from mmseg_tapadl.models.losses import AttentionDiversificationLoss
 from mmseg_tapadl.models.segmentors import AttentionEncoderDecoder
 
-__all__ = ['FAN', 'AttentionDiversificationLoss', 'AttentionEncoderDecoder', 'FANHead']
+__all__ = [
+    'FAN',
+    'AttentionDiversificationLoss',
+    'AttentionEncoderDecoder',
+    'FANHead',
+    'FastSegformerHead',
+    'TAPMixVisionTransformer',
+]

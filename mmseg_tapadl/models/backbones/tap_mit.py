@@ -1,0 +1,140 @@
+"""SegFormer's encoder with token-aware average pooling and attention that a loss can watch.
+
+Source: Xie et al., SegFormer, NeurIPS 2021 (arXiv 2105.15203), by way of mmseg's MixVisionTransformer.
+
+Legend: B images, C channels, H rows, W columns.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmseg.models.backbones import MixVisionTransformer
+from mmseg.models.utils import nlc_to_nchw
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_tapadl.layers import TokenAwareAvgPool, checkpoint_module
+from mmseg_tapadl.models.backbones.mit_arch import get_mit_arch
+from mmseg_tapadl.models.backbones.mit_block import MiTBlock
+from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.utils.arguments import lists_valid_arguments
+
+
+@MODELS.register_module()
+@lists_valid_arguments
+class TAPMixVisionTransformer(MixVisionTransformer):
+    """mmseg's MixVisionTransformer with TAP before each self-attention, by fused attention.
+
+    Parameter names are mmseg's (TAP's are added as ``dilation_predictor``), so its SegFormer checkpoints load
+    unchanged; with ``tap=None`` the function is the same. Any picture size.
+
+    Args:
+        arch: A size by name (``MIT_ARCHS``) or a dict with the fields of ``MiTArch``.
+        tap: ``dict(num_branches=4)`` puts token-aware average pooling before each self-attention; ``None``
+            leaves it out.
+        in_channels: Channels of a picture.
+        mlp_ratio: Widening inside the MixFFN.
+        qkv_bias: Biases in the attention.
+        drop_rate: Dropout after the attention and in the MixFFN.
+        drop_path_rate: Probability that a residual branch of the last block is dropped; it rises linearly from 0
+            at the first block.
+        with_cp: Activation checkpointing: keeps a block's input only and computes the rest again in the backward
+            pass. Less memory, more time, the same numbers.
+        out_indices: Stages whose features are returned.
+        norm_cfg: The layer norms, as in mmseg's MiT.
+        tap_norm_cfg: The batch norm of TAP's predictor, e.g. ``dict(type='SyncBN')``.
+        act_cfg: Activation of the MixFFN.
+        init_cfg: mmengine's way to load weights, e.g. ``dict(type='Pretrained', checkpoint=FILE)``.
+
+    Raises:
+        ValueError: An unknown arch, or an out index that is no stage.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'b0',
+        tap: Mapping[str, Any] | None = None,
+        *,
+        in_channels: int = 3,
+        mlp_ratio: int = 4,
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        norm_cfg: Mapping[str, Any] | None = None,
+        tap_norm_cfg: Mapping[str, Any] | None = None,
+        act_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | list | None = None,
+    ):
+        sizes = get_mit_arch(arch)
+        num_stages = len(sizes.num_layers)
+        if not out_indices or not set(out_indices) <= set(range(num_stages)):
+            raise ValueError(f'out_indices={tuple(out_indices)}: the stages are 0 to {num_stages - 1}')
+        layer_norm = dict(norm_cfg or dict(type='LN', eps=1e-6))
+        activation = dict(act_cfg or dict(type='GELU'))
+        # mmseg builds the frame of each stage, patch embedding and norm; its blocks are not built, ours go in.
+        super().__init__(
+            in_channels=in_channels,
+            embed_dims=sizes.embed_dims,
+            num_stages=num_stages,
+            num_layers=[0] * num_stages,
+            num_heads=list(sizes.num_heads),
+            patch_sizes=list(sizes.patch_sizes),
+            strides=list(sizes.strides),
+            sr_ratios=list(sizes.sr_ratios),
+            out_indices=tuple(out_indices),
+            norm_cfg=layer_norm,
+            init_cfg=init_cfg,
+            with_cp=with_cp,
+        )
+        self.num_layers = list(sizes.num_layers)
+        self.feature_channels = sizes.feature_channels
+        num_branches = num_tap_branches(tap)
+        batch_norm = dict(tap_norm_cfg or dict(type='BN'))
+        drop_paths = iter(torch.linspace(0, drop_path_rate, sum(sizes.num_layers)).tolist())
+        for stage, channels in enumerate(sizes.feature_channels):
+            self.layers[stage][1].extend(
+                MiTBlock(
+                    embed_dims=channels,
+                    num_heads=sizes.num_heads[stage],
+                    feedforward_channels=mlp_ratio * channels,
+                    num_branches=num_branches,
+                    tap_norm_layer=lambda width: build_norm_layer(batch_norm, width)[1],
+                    drop_rate=drop_rate,
+                    drop_path_rate=next(drop_paths),
+                    qkv_bias=qkv_bias,
+                    act_cfg=activation,
+                    norm_cfg=layer_norm,
+                    sr_ratio=sizes.sr_ratios[stage],
+                )
+                for _ in range(sizes.num_layers[stage])
+            )
+
+    def init_weights(self) -> None:
+        """mmseg's initialisation, or what ``init_cfg`` says; TAP keeps its own (nearly the identity)."""
+        super().init_weights()
+        if self.init_cfg is None:
+            for module in self.modules():
+                if isinstance(module, TokenAwareAvgPool):
+                    module.reset_parameters()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps pictures (B, in_channels, H, W) to the chosen stages' features, at strides 4, 8, 16, 32."""
+        features = []
+        for stage, (embed, blocks, norm) in enumerate(self.layers):
+            x, grid = embed(x)
+            for block in blocks:
+                x = self.run_block(block, x, grid)
+            x = nlc_to_nchw(norm(x), grid)
+            if stage in self.out_indices:
+                features.append(x)
+        return features
+
+    def run_block(self, block: nn.Module, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """One block on tokens (B, N, C), checkpointed in training where ``with_cp`` asks for it."""
+        if self.with_cp and self.training:
+            return checkpoint_module(block, x, grid)
+        return block(x, grid)
