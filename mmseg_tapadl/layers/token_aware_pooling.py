@@ -5,11 +5,13 @@ mean with dilation k, where what lies outside the picture counts as zeros (alway
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 
 def token_aware_avg_pool(x: Tensor, weights: Tensor) -> Tensor:
@@ -54,8 +56,8 @@ class MixtureOfAverages(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(x, weights)
         out = x * weights[:, :1]
-        for k in range(1, weights.shape[1]):
-            out.addcmul_(dilated_mean(x, k), weights[:, k : k + 1])
+        for k, weight in other_branches(weights):
+            out.addcmul_(dilated_mean(x, k), weight)
         return out
 
     @staticmethod
@@ -65,29 +67,29 @@ class MixtureOfAverages(torch.autograd.Function):
         grad_x = grad_weights = None
         if ctx.needs_input_grad[0]:
             grad_x = grad * weights[:, :1]
-            for k in range(1, weights.shape[1]):
-                grad_x += dilated_mean(grad * weights[:, k : k + 1], k)
+            for k, weight in other_branches(weights):
+                grad_x += dilated_mean(grad * weight, k)
         if ctx.needs_input_grad[1]:
             grad_weights = torch.empty_like(weights)
-            grad_weights[:, 0] = (grad * x).sum(1)
-            for k in range(1, weights.shape[1]):
-                grad_weights[:, k] = dilated_mean(x, k).mul_(grad).sum(1)
+            torch.sum(grad * x, 1, keepdim=True, out=grad_weights[:, :1])
+            for k, grad_weight in other_branches(grad_weights):
+                torch.sum(dilated_mean(x, k).mul_(grad), 1, keepdim=True, out=grad_weight)
         return grad_x, grad_weights
 
 
+def other_branches(weights: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Each branch but the identity: its number, which is its dilation, and its part (B, 1, H, W)."""
+    for k in range(1, weights.shape[1]):
+        yield k, weights[:, k : k + 1]
+
+
 def dilated_mean(x: Tensor, dilation: int) -> Tensor:
-    """A_k: the 3x3 mean with a dilation, zeros outside, always divided by 9; one axis after the other."""
-    return three_taps(three_taps(x, dilation, axis=3), dilation, axis=2).div_(9.0)
-
-
-def three_taps(x: Tensor, dilation: int, axis: int) -> Tensor:
-    """The sum of x and its two neighbours ``dilation`` away along an axis."""
-    out = x.clone()
-    reach = x.shape[axis] - dilation
-    if reach > 0:
-        out.narrow(axis, dilation, reach).add_(x.narrow(axis, 0, reach))
-        out.narrow(axis, 0, reach).add_(x.narrow(axis, dilation, reach))
-    return out
+    """A_k: the 3x3 mean with a dilation, zeros outside, always divided by 9; in the memory format of x."""
+    # Each channel's convolution with a constant: one pass over memory, where sums of shifted tensors,
+    # though separable, take four or more.
+    ninth = x.new_full((x.shape[1], 1, 3, 3), 1 / 9)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(x, ninth, padding=dilation, dilation=dilation, groups=x.shape[1])
 
 
 class TokenAwareAvgPool(nn.Module):
