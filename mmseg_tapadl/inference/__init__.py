@@ -1,0 +1,1 @@
+"""Pictures in, label maps and overlays out."""
