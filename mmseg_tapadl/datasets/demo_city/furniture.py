@@ -10,30 +10,23 @@ LAMP_GLOW = (150, 215, 255)
 SIGNAL_COLOURS = {'red': (40, 40, 235), 'amber': (30, 170, 250), 'green': (120, 220, 60)}
 
 
-def paint_lamp(
-    canvas: Canvas, rng: np.random.Generator, *, x: float, z: float, side: int
-) -> tuple[float, float, float]:
-    """A street lamp whose arm reaches over the road.
+LAMP_HEIGHT, LAMP_REACH = 7.2, 1.8
 
-    Returns:
-        Where its bulb hangs: world (x, y, z).
-    """
-    height, reach = 7.2, 1.8
+
+def bulb_position(*, x: float, z: float, side: int) -> tuple[float, float, float]:
+    """Where the bulb of the lamp at (x, z) hangs: world (x, y, z)."""
+    return x - side * (LAMP_REACH + 0.35), LAMP_HEIGHT, z
+
+
+def paint_lamp(canvas: Canvas, rng: np.random.Generator, *, x: float, z: float, side: int) -> None:
+    """A street lamp whose arm reaches over the road."""
+    height, bulb = LAMP_HEIGHT, x - side * LAMP_REACH
     tone = (STEEL * rng.uniform(0.75, 1.05)).tolist()
     canvas.bar((x, 0), (x, height), z, 0.16, tone, POLE)
-    canvas.bar((x, height), (x - side * reach, height + 0.3), z, 0.12, tone, POLE)
-    bulb = x - side * reach
+    canvas.bar((x, height), (bulb, height + 0.3), z, 0.12, tone, POLE)
     canvas.bar((bulb, height + 0.24), (bulb - side * 0.7, height + 0.24), z, 0.2, tone, POLE)
-    canvas.bar(
-        (bulb, height + 0.14),
-        (bulb - side * 0.7, height + 0.14),
-        z,
-        0.1,
-        (190, 205, 210),
-        None,
-        glow=LAMP_GLOW,
-    )
-    return bulb - side * 0.35, height, z
+    lamp = ((bulb, height + 0.14), (bulb - side * 0.7, height + 0.14))
+    canvas.bar(*lamp, z, 0.1, (190, 205, 210), None, glow=LAMP_GLOW)
 
 
 def paint_traffic_light(canvas: Canvas, rng: np.random.Generator, *, x: float, z: float, side: int) -> None:

@@ -43,20 +43,21 @@ class Street:
 
 def paint_sky(canvas: Canvas, rng: np.random.Generator) -> None:
     """A blue to hazy gradient with clouds, brighter towards the sun."""
+    # Clouds are soft: half the canvas' resolution is enough
+    height, width = canvas.height // 2, canvas.width // 2
     zenith = np.array(rng.choice([(214, 150, 92), (196, 158, 120), (208, 178, 150)], axis=0), np.float32)
     haze = np.array([234, 226, 214], np.float32)
-    rows = np.clip(np.arange(canvas.height) / max(canvas.centre_v, 1), 0, 1).astype(np.float32)[:, None, None]
+    rows = np.clip(2 * np.arange(height) / max(canvas.centre_v, 1), 0, 1).astype(np.float32)[:, None, None]
+    clouds = fractal_noise(rng, height, width, cells=3, octaves=5, stretch=2.6)
+    alpha = np.clip((clouds - np.float32(rng.uniform(0.35, 0.7))) * 4, 0, 0.85)[..., None]
+    body = fractal_noise(rng, height, width, cells=6, octaves=4, stretch=2)[..., None] * 50 + 200
+    sun = np.abs(np.linspace(0, 1, width, dtype=np.float32) - np.float32(rng.uniform(-0.3, 1.3)))[
+        None, :, None
+    ]
     colour = zenith + (haze - zenith) * rows**0.8
-    clouds = fractal_noise(rng, canvas.height, canvas.width, cells=3, octaves=5, stretch=2.6)
-    cover = rng.uniform(0.35, 0.7)
-    alpha = np.clip((clouds - cover) * 4, 0, 0.85)[..., None]
-    body = (
-        fractal_noise(rng, canvas.height, canvas.width, cells=6, octaves=4, stretch=2)[..., None] * 50 + 200
-    )
-    colour = colour + (body - colour) * alpha
-    sun = np.abs(np.linspace(0, 1, canvas.width, dtype=np.float32) - rng.uniform(-0.3, 1.3))[None, :, None]
-    colour = colour * (1.06 - 0.16 * sun)
-    canvas.colour[:] = np.clip(colour, 0, 255).astype(np.uint8)
+    colour = (colour + (body - colour) * alpha) * (np.float32(1.06) - np.float32(0.16) * sun)
+    small = np.clip(colour, 0, 255).astype(np.uint8)
+    canvas.colour[:] = cv2.resize(small, (canvas.width, canvas.height), interpolation=cv2.INTER_LINEAR)
     canvas.label[:] = SKY
 
 
@@ -65,7 +66,7 @@ def paint_ground(canvas: Canvas, street: Street, rng: np.random.Generator) -> No
     far = 400.0
     green = np.array([62, 118, 98]) * rng.uniform(0.8, 1.15)
     _strip(canvas, -300, 300, NEAR_Z, far, green, TERRAIN)
-    asphalt = np.full(3, rng.uniform(84, 118)) + (3, 0, -2)
+    asphalt = rng.uniform(84, 118) + np.array([3, 0, -2])
     paving = np.array([148, 156, 164]) * rng.uniform(0.85, 1.12)
     for side in (-1, 1):
         kerb, front = street.kerb(side), street.front(side)
@@ -97,7 +98,7 @@ def paint_ego_bonnet(canvas: Canvas, rng: np.random.Generator, void: int) -> Non
     cv2.fillPoly(canvas.glow, shape, (0, 0, 0))
     # The sky in the varnish: a lighter band below the edge
     for step, gain in ((0.012, 1.9), (0.03, 1.4)):
-        line = np.round(outline + (0, step * height)).astype(np.int32)
+        line = np.round(outline + np.array([0, step * height])).astype(np.int32)
         cv2.polylines(
             canvas.colour, [line], False, np.clip(paint * gain, 0, 255).tolist(), max(1, height // 90)
         )

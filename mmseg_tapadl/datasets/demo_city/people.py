@@ -19,11 +19,10 @@ def paint_person(canvas: Canvas, rng: np.random.Generator, *, x: float, z: float
     _figure(canvas, rng, x=x, y=0.0, z=z, height=height, label=PERSON, stride=rng.uniform(0.05, 0.3))
 
 
-def paint_cyclist(
+def paint_rider(
     canvas: Canvas, rng: np.random.Generator, *, x: float, z: float, motor: bool, sideways: bool
 ) -> None:
     """A rider on a bicycle or motorcycle; ``sideways``: crossing the street, else along it."""
-    label = MOTORCYCLE if motor else BICYCLE
     radius = 0.3 if motor else 0.35
     direction = 1 if rng.random() < 0.5 else -1
     paint_cycle(canvas, rng, x=x, z=z, motor=motor, sideways=sideways, direction=direction)
@@ -54,7 +53,7 @@ def paint_cycle(
     z: float,
     motor: bool,
     sideways: bool,
-    direction: int,
+    direction: int = 1,
 ) -> None:
     """A bicycle or motorcycle by itself: ridden, or parked at the kerb."""
     label = MOTORCYCLE if motor else BICYCLE

@@ -25,10 +25,9 @@ def paint_tree(canvas: Canvas, rng: np.random.Generator, *, x: float, z: float, 
     _heap(canvas, rng, x=x, y=middle, z=z, half_width=0.3 * height, half_height=(height - crown_low) / 2)
 
 
-def paint_hedge(
-    canvas: Canvas, rng: np.random.Generator, *, x: float, z0: float, z1: float, height: float
-) -> None:
-    """A clipped hedge along the street at ``x``."""
+def paint_hedge(canvas: Canvas, rng: np.random.Generator, *, x: float, z0: float, z1: float) -> None:
+    """A clipped hedge along the street at ``x``, 0.9 to 2.2 m high."""
+    height = rng.uniform(0.9, 2.2)
     green = GREENS[rng.integers(len(GREENS))] * rng.uniform(0.8, 1.1)
     corners = [(x, 0, z0), (x, height, z0), (x, height, z1), (x, 0, z1)]
     canvas.polygon(corners, green.tolist(), VEGETATION)
@@ -67,16 +66,25 @@ def _heap(
     """Discs spread over an ellipse; the upper ones are drawn later and lighter."""
     if green is None:
         green = GREENS[rng.integers(len(GREENS))] * rng.uniform(0.75, 1.15)
+    # Fewer leaves where they are too small to tell apart
+    apparent = canvas.focal / z * min(half_width, half_height) / canvas.height
+    leaves = int(np.clip(leaves * apparent * 6, min(12, leaves), leaves))
     angle, reach = rng.uniform(0, 2 * np.pi, leaves), np.sqrt(rng.uniform(0, 1, leaves))
     wobble = 1 + 0.16 * np.sin(3 * angle + rng.uniform(0, 6))
     dx, dy = np.cos(angle) * reach * wobble, np.sin(angle) * reach * wobble
-    order = np.argsort(dy)
     size = rng.uniform(0.1, 0.24, leaves) * min(half_width, half_height)
     grain = rng.uniform(0.75, 1.2, leaves)
+    colours = np.clip(green * (grain * (0.95 + 0.35 * dy))[:, None], 0, 255)
     canvas.disc(x, y, z, (half_width * 0.8, half_height * 0.8), (green * 0.6).tolist(), VEGETATION)
-    for i in order:
-        tone = np.clip(green * grain[i] * (0.95 + 0.35 * dy[i]), 0, 255)
-        canvas.disc(x + dx[i] * half_width, y + dy[i] * half_height, z, size[i], tone.tolist(), VEGETATION)
+    order = np.argsort(dy)
+    canvas.heap(
+        (x + dx * half_width)[order],
+        (y + dy * half_height)[order],
+        z,
+        size[order],
+        colours[order],
+        VEGETATION,
+    )
 
 
 def _ring(x: float, z: float, half_x: float, half_z: float) -> list[tuple[float, float]]:

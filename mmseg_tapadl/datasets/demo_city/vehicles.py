@@ -15,11 +15,10 @@ TAIL_GLOW, HEAD_GLOW = (20, 20, 235), (220, 240, 255)
 TYRE = (26, 26, 28)
 
 
-def paint_car(
-    canvas: Canvas, rng: np.random.Generator, *, x: float, z: float, towards: bool, scale: float = 1.0
-) -> None:
+def paint_car(canvas: Canvas, rng: np.random.Generator, *, x: float, z: float, towards: bool) -> None:
     """A car at ``x`` whose nearer end is at ``z``; ``towards``: it comes at the camera."""
     paint = PAINTS[rng.integers(len(PAINTS))] * rng.uniform(0.85, 1.1)
+    scale = rng.uniform(0.94, 1.12)
     half, length, waist = 0.9 * scale, 4.3 * scale, 0.92 * scale
     roof = rng.uniform(1.4, 1.62) * scale
     sill = 0.26 * scale
