@@ -40,9 +40,9 @@ def measure(
 ) -> tuple[float, float]:
     """Seconds of one step and its memory in MiB."""
     import torch
+    from mmseg.registry import MODELS
 
     import mmseg_tapadl  # noqa: F401  registers the encoders
-    from mmseg.registry import MODELS
     from mmseg_tapadl.layers import AttentionWatch
     from mmseg_tapadl.models.backbones import MIT_ARCHS
 

@@ -9,12 +9,25 @@ from typing import Any
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixFFN
-from mmseg.models.utils import nchw_to_nlc, nlc_to_nchw
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mmseg_tapadl.layers import TokenAwareAvgPool, WatchableAttention
+
+
+def to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Tokens (B, N, C) as a channels-last picture (B, C, H, W), without a copy.
+
+    Built this way round its strides say channels-last also for one image; a depthwise convolution on the CPU is
+    then two to ten times as fast as on mmseg's ``nlc_to_nchw``.
+    """
+    return x.unflatten(1, grid).permute(0, 3, 1, 2)
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """A picture (B, C, H, W) as tokens (B, N, C); no copy if it is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class WatchableEfficientAttention(EfficientMultiheadAttention):
@@ -46,33 +59,34 @@ class WatchableEfficientAttention(EfficientMultiheadAttention):
             return x
         # As in mmseg a cut-off cell at the edge is left out; a grid smaller than one cell is filled up to it.
         height, width = hw_shape
-        grid = nlc_to_nchw(x, hw_shape)
+        grid = to_grid(x, hw_shape)
         if min(hw_shape) < self.sr_ratio:
             grid = F.pad(grid, (0, max(self.sr_ratio - width, 0), 0, max(self.sr_ratio - height, 0)))
-        return self.norm(nchw_to_nlc(self.sr(grid)))
+        return self.norm(to_tokens(self.sr(grid)))
 
 
 class LeanMixFFN(MixFFN):
-    """mmseg's MixFFN that keeps one of its three widened tensors for the backward pass, and rebuilds two.
+    """mmseg's MixFFN on channels-last tensors, keeping one of its three widened tensors for the backward pass.
 
-    What is rebuilt, a depthwise convolution and GELU, is cheap beside the two matrix products. The arguments
-    are mmseg's.
+    The other two, after a depthwise convolution and after GELU, are cheap to rebuild beside the two matrix
+    products. The arguments are mmseg's.
     """
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None) -> Tensor:
         """Maps tokens (B, N, C) on the grid ``hw_shape`` to (B, N, C); ``identity`` is the residual, ``x`` if None."""
-        hidden = self.layers[0](nlc_to_nchw(x, hw_shape))
+        widen = self.layers[0]
+        hidden = F.linear(x, widen.weight.flatten(1), widen.bias)  # a 1x1 convolution
         if hidden.requires_grad:
-            out = checkpoint(self.mixed, hidden, use_reentrant=False)
+            out = checkpoint(self.narrowed, hidden, hw_shape, use_reentrant=False)
         else:
-            out = self.mixed(hidden)
-        return (x if identity is None else identity) + self.dropout_layer(nchw_to_nlc(out))
+            out = self.narrowed(hidden, hw_shape)
+        return (x if identity is None else identity) + self.dropout_layer(out)
 
-    def mixed(self, hidden: Tensor) -> Tensor:
-        """All but the first layer: (B, hidden channels, H, W) to (B, C, H, W)."""
-        for layer in self.layers[1:]:
-            hidden = layer(hidden)
-        return hidden
+    def narrowed(self, hidden: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """All but the first layer: widened tokens (B, N, hidden channels) to (B, N, C)."""
+        _, depthwise, activate, drop, narrow, drop_out = self.layers
+        mixed = drop(activate(to_tokens(depthwise(to_grid(hidden, hw_shape)))))
+        return drop_out(F.linear(mixed, narrow.weight.flatten(1), narrow.bias))
 
 
 class MiTBlock(BaseModule):
@@ -137,6 +151,6 @@ class MiTBlock(BaseModule):
         """Maps tokens (B, N, C), which lie on the grid ``hw_shape`` (H, W), to (B, N, C)."""
         pooled = x
         if self.dilation_predictor is not None:
-            pooled = nchw_to_nlc(self.dilation_predictor(nlc_to_nchw(x, hw_shape)))
+            pooled = to_tokens(self.dilation_predictor(to_grid(x, hw_shape)))
         x = self.attn(self.norm1(pooled), hw_shape, identity=x)
         return self.ffn(self.norm2(x), hw_shape, identity=x)

@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from mmcv.cnn import build_norm_layer
 from mmseg.models.backbones import MixVisionTransformer
-from mmseg.models.utils import nlc_to_nchw
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers import TokenAwareAvgPool, checkpoint_module
 from mmseg_tapadl.models.backbones.mit_arch import get_mit_arch
-from mmseg_tapadl.models.backbones.mit_block import MiTBlock
+from mmseg_tapadl.models.backbones.mit_block import MiTBlock, to_grid
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 
@@ -128,7 +127,7 @@ class TAPMixVisionTransformer(MixVisionTransformer):
             x, grid = embed(x)
             for block in blocks:
                 x = self.run_block(block, x, grid)
-            x = nlc_to_nchw(norm(x), grid)
+            x = to_grid(norm(x), grid)
             if stage in self.out_indices:
                 features.append(x)
         return features
