@@ -15,7 +15,9 @@ import numpy as np
 from mmseg_tapadl.datasets.demo_city.classes import GROUND, SKY
 
 # (B, G, R), 0 to 255
-Colour = Sequence[float]
+Colour = Sequence[float] | np.ndarray
+# (N, 2) or (N, 3) world coordinates in metres
+Points = Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray
 _SUBPIXEL_BITS = 4
 _SUBPIXEL = 1 << _SUBPIXEL_BITS
 FAR = 1000.0  # metres: the depth of the sky
@@ -76,7 +78,7 @@ class Canvas:
 
     def polygon(
         self,
-        points: Sequence[Sequence[float]],
+        points: Points,
         colour: Colour,
         label: int | None = None,
         *,
@@ -121,7 +123,7 @@ class Canvas:
 
     def board(
         self,
-        points: Sequence[Sequence[float]],
+        points: Points,
         z: float,
         colour: Colour,
         label: int | None = None,
@@ -226,7 +228,7 @@ class Canvas:
         across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-9) * half
         self.board([a + across, b + across, b - across, a - across], z, colour, label, glow=glow)
 
-    def shade(self, points: Sequence[Sequence[float]], factor: float) -> None:
+    def shade(self, points: Points, factor: float) -> None:
         """Darkens the ground (and nothing else) inside a polygon of ground points (x, z): a cast shadow."""
         ground = np.asarray(points, np.float64)
         corners = _clip_near(np.column_stack([ground[:, 0], np.zeros(len(ground)), ground[:, 1]]))

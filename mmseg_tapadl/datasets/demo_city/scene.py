@@ -205,7 +205,7 @@ def _plan_pavement(stage: Stage, street: Street, side: int) -> None:
     outer = street.front(side) - side * 0.4
     for _ in range(int(rng.integers(2, 9))):
         z = 5 + 45 * rng.random() ** 1.5
-        stage.add(z, people.paint_person, x=rng.uniform(*sorted((inner, outer))), z=z)
+        stage.add(z, people.paint_person, x=inner + (outer - inner) * rng.random(), z=z)
     if rng.random() < 0.55:
         z, motor = rng.uniform(7, 20), bool(rng.random() < 0.35)
         for number in range(int(rng.integers(1, 4))):
