@@ -1,0 +1,112 @@
+"""Loading a config so that a typing error is an error."""
+
+import argparse
+import difflib
+import inspect
+import os
+import re
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+# Top-level names beside the runner's own arguments: read by mmengine from ``cfg``, by mmseg's tools, by
+# ours, or used throughout mmseg's and our own base configs.
+_OTHER_NAMES = [
+    'runner_type',
+    'custom_imports',
+    'default_scope',
+    'model_wrapper_cfg',
+    'sync_bn',
+    'find_unused_parameters',
+    'compile',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+    'tta_model',
+    'tta_pipeline',
+    'norm_cfg',
+    'data_preprocessor',
+    'dataset_type',
+    'data_root',
+    'crop_size',
+    'scale',
+    'train_pipeline',
+    'val_pipeline',
+    'test_pipeline',
+    'img_ratios',
+    'vis_backends',
+    'optimizer',
+    'max_iters',
+    'load_from_strict',
+    'cudnn_benchmark',
+]
+_NEAR = 0.85
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message names the file and the key."""
+
+
+def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -> Config:
+    """Reads a config file and applies options to it.
+
+    Args:
+        path: A Python config. It is a program and runs as one: read configs of people you trust.
+        cfg_options: ``key.subkey=value`` texts as mmengine's ``--cfg-options`` reads them (numbers, lists,
+            tuples, None); they win over the file.
+
+    Returns:
+        The config, with ``default_scope`` ``mmseg``.
+
+    Raises:
+        ConfigError: For a missing file, a syntax error, an option without ``=``, or a top-level key that is
+            a near miss of one that is read (a person's own variables are left alone).
+    """
+    name = os.fspath(path)
+    if not os.path.isfile(name):
+        raise ConfigError(f'{name}: no such config file{_similar_file(name)}')
+    try:
+        cfg = Config.fromfile(name)
+    except Exception as error:
+        raise ConfigError(f'{name}: cannot be read: {type(error).__name__}: {error}') from error
+    if cfg_options:
+        try:
+            cfg.merge_from_dict(parse_options(cfg_options))
+        except (KeyError, IndexError, TypeError, AssertionError) as error:
+            raise ConfigError(f'--cfg-options {" ".join(cfg_options)}: {error}') from error
+    check_names(cfg, name)
+    cfg.setdefault('default_scope', 'mmseg')
+    return cfg
+
+
+def parse_options(texts: list[str]) -> dict[str, Any]:
+    """``['a.b=1', 'c=[x,y]']`` as a dict of values, the way mmengine's ``DictAction`` reads them."""
+    for text in texts:
+        if '=' not in text:
+            raise ConfigError(f'--cfg-options {text}: must look like key=value')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(['--cfg-options', *texts]).cfg_options
+
+
+def check_names(cfg: Config, name: str) -> None:
+    """Raises :class:`ConfigError` for top-level keys that are near misses of keys that are read."""
+    known = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | set(_OTHER_NAMES)
+    for key in cfg:
+        # Own variables often extend a known name (train_pipeline_small, crop_size2): not a typing error.
+        if key in known or any(re.fullmatch(rf'{word}(_.+|\d+)|(.+_){word}', key) for word in known):
+            continue
+        near = difflib.get_close_matches(key, known, n=1, cutoff=_NEAR)
+        if near:
+            raise ConfigError(
+                f"{name}: unknown key '{key}': did you mean '{near[0]}'? (A variable of your own needs another name.)"
+            )
+
+
+def _similar_file(name: str) -> str:
+    folder, file = os.path.split(name)
+    try:
+        near = difflib.get_close_matches(file, os.listdir(folder or '.'), n=1)
+    except OSError:
+        return ''
+    return f' (did you mean {os.path.join(folder, near[0])}?)' if near else ''

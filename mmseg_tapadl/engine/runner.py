@@ -1,0 +1,251 @@
+"""mmengine's Runner where hooks do not reach: what it loads, resumes from and writes to the log."""
+
+import copy
+from typing import Any
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import CheckpointLoader, Runner
+from mmseg.registry import RUNNERS
+
+from mmseg_tapadl.engine.checkpoint_io import CheckpointError
+from mmseg_tapadl.engine.console import quiet_screen
+from mmseg_tapadl.engine.errors import RunMismatchError
+from mmseg_tapadl.engine.work_dir import newest_whole
+
+_SHOWN = 5
+
+
+@RUNNERS.register_module()
+class TrustedRunner(Runner):
+    """The Runner of this toolkit (``runner_type='TrustedRunner'``); arguments as mmengine's.
+
+    * Weights must cover the model key by key, in every shape; ``load_from_strict=False`` in the config
+      relaxes that for starting a *training* from other weights, never for resuming or testing.
+    * ``resume=True`` without a path takes the newest whole checkpoint of the work dir, names the broken
+      ones, and says so when there is none.
+    * Testing without weights, or with weights of other classes than the data set's, is an error.
+    * The dumps of environment, config and hooks go to the log file, not to the screen.
+    """
+
+    _has_loaded: bool
+    _resume: bool
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._stage = 'start'
+        super().__init__(*args, **kwargs)
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether a checkpoint is loaded to go on with its run, not to start from it or to test it."""
+        return bool(self._resume) and self._stage == 'train'
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Builds the logger and keeps the long dumps off the screen."""
+        logger = super().build_logger(*args, **kwargs)
+        quiet_screen(logger)
+        return logger
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
+        """Builds a data loader; settings that only workers have are dropped where there are none."""
+        if isinstance(dataloader, dict) and not dataloader.get('num_workers', 0):
+            dataloader = copy.deepcopy(dataloader)
+            for key in ('persistent_workers', 'prefetch_factor'):
+                dataloader.pop(key, None)
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def train(self) -> torch.nn.Module:
+        """Trains, see mmengine's Runner."""
+        self._stage = 'train'
+        return super().train()
+
+    def test(self) -> dict:
+        """Tests weights; there is no number from nothing.
+
+        Raises:
+            CheckpointError: When neither a checkpoint was given nor this runner trained.
+            RunMismatchError: When the model has another number of classes than the data set.
+        """
+        if self._load_from is None and self._stage != 'train':
+            raise CheckpointError('testing needs a checkpoint: the score of random weights means nothing')
+        trained_here = self._stage == 'train'
+        self._stage = 'test'
+        self._has_loaded = self._has_loaded or trained_here
+        classes = self.test_dataloader.dataset.metainfo.get('classes') or ()
+        outputs = getattr(getattr(self.bare_model, 'decode_head', None), 'num_classes', None)
+        if outputs is not None and outputs != len(classes):
+            raise RunMismatchError(
+                f'the model tells {outputs} classes apart, the data set has {len(classes)}'
+            )
+        return super().test()
+
+    @property
+    def bare_model(self) -> torch.nn.Module:
+        """The model without the wrappers of distributed training and test time augmentation."""
+        model = self.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
+        return model
+
+    def load_or_resume(self) -> None:
+        """Loads weights or goes on with a run, as the arguments ask.
+
+        Raises:
+            CheckpointError: When there are checkpoints to resume from and none is whole.
+        """
+        if self._has_loaded or not self._resume or self._load_from is not None:
+            super().load_or_resume()
+            return
+        checkpoint = newest_whole(self.work_dir, self.logger.warning)
+        if checkpoint is None:
+            self.logger.info(f'--resume: no checkpoint in {self.work_dir}: the run starts fresh')
+            # From here on this is a new run: hooks that ask must not think otherwise.
+            self._resume = False
+            return
+        self.logger.info(f'--resume: going on from {checkpoint}')
+        self.resume(str(checkpoint))
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = 'cpu',
+    ) -> None:
+        """Goes on with a run; where the schedule was changed since, the new one decides the rate.
+
+        Args:
+            filename: The checkpoint.
+            resume_optimizer: Whether to take over the optimizer's state.
+            resume_param_scheduler: Whether to take over the schedule's state.
+            map_location: Where tensors are read to; the optimizer moves its own to the weights' device.
+
+        Raises:
+            CheckpointError: When the file has no training state or does not fit the model.
+            RunMismatchError: When going on would mean something else than the saved run.
+        """
+        self.use_new_schedule = False
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        if self.use_new_schedule:
+            self._replay_schedule()
+
+    def _replay_schedule(self) -> None:
+        """Brings the schedule of today's config to the current iteration, as if it had always been so."""
+        for group in self.optim_wrapper.optimizer.param_groups:
+            group['lr'] = group['initial_lr']
+        self.param_schedulers = self.build_param_scheduler(self.cfg.param_scheduler)
+        for _ in range(self.iter):
+            for scheduler in self.param_schedulers:
+                scheduler.step()
+        rates = sorted({group['lr'] for group in self.optim_wrapper.optimizer.param_groups})
+        self.logger.info(
+            f'the schedule changed: going on with a learning rate of {", ".join(f"{r:.4g}" for r in rates)}'
+        )
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = 'cpu',
+        strict: bool | None = None,
+        revise_keys: list | None = None,
+    ) -> dict:
+        """Loads weights that fit.
+
+        Args:
+            filename: Path or address.
+            map_location: Where tensors are read to.
+            strict: Whether every key must be covered; None: as the config says for starting a training,
+                always for resuming and testing.
+            revise_keys: Not supported; kept for the base class's signature.
+
+        Returns:
+            The checkpoint.
+
+        Raises:
+            CheckpointError: For a file that is no checkpoint, or that does not fit: with the keys.
+            RunMismatchError: For weights of other classes than the test set's, and as for :meth:`resume`.
+        """
+        if revise_keys:
+            raise ValueError(
+                'revise_keys is not supported: convert the file with tools/model_converters first'
+            )
+        checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location=map_location)
+        if 'state_dict' not in checkpoint:
+            checkpoint = {'state_dict': checkpoint, 'meta': {}}
+        if self.is_resuming:
+            missing = [key for key in ('optimizer', 'message_hub') if key not in checkpoint]
+            if missing or 'iter' not in checkpoint.get('meta', {}):
+                raise CheckpointError(
+                    f'{filename}: holds weights but no training state ({", ".join(missing)}): it cannot be resumed'
+                )
+        if self._stage == 'test':
+            self._check_classes(checkpoint, filename)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        if strict is None:
+            strict = self.is_resuming or self._stage == 'test' or bool(self.cfg.get('load_from_strict', True))
+        faults = load_weights(self.bare_model, checkpoint['state_dict'])
+        if faults and strict:
+            raise CheckpointError(f'{filename}: does not fit the model: {"; ".join(faults)}')
+        for fault in faults:
+            self.logger.warning(f'{filename}: {fault}')
+        self._has_loaded = True
+        self.logger.info(f'weights read from {filename}')
+        return checkpoint
+
+    def _check_classes(self, checkpoint: dict, filename: str) -> None:
+        trained = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+        theirs = [str(name) for name in trained.get('classes') or ()]
+        ours = [str(name) for name in self.test_dataloader.dataset.metainfo.get('classes') or ()]
+        if theirs and theirs != ours:
+            raise RunMismatchError(
+                f'{filename} was trained on other classes ({len(theirs)}: {", ".join(theirs[:3])}, ...) '
+                f'than the data set has ({len(ours)}: {", ".join(ours[:3])}, ...)'
+            )
+
+
+def load_weights(model: torch.nn.Module, state_dict: dict) -> list[str]:
+    """Loads what fits and tells what does not.
+
+    Args:
+        model: Takes the weights.
+        state_dict: Name to tensor; a ``module.`` in front (of distributed training) is dropped.
+
+    Returns:
+        Sentences that list missing, unexpected and misshapen keys; empty when all fit.
+    """
+    metadata = getattr(state_dict, '_metadata', None)
+    state = {
+        key.removeprefix('module.'): value
+        for key, value in state_dict.items()
+        if isinstance(value, torch.Tensor)
+    }
+    own = model.state_dict()
+    misshapen = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
+    shapes = [f'{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}' for key in misshapen]
+    fitting = {key: value for key, value in state.items() if key not in misshapen}
+    if metadata is not None:
+        fitting = _WithMetadata(fitting)
+        fitting._metadata = metadata
+    result = model.load_state_dict(fitting, strict=False)
+    # The counter of BatchNorm is a newcomer that changes nothing; old files lack it.
+    missing = [
+        key for key in result.missing_keys if key not in misshapen and not key.endswith('num_batches_tracked')
+    ]
+    faults = []
+    for word, keys in (
+        ('missing', missing),
+        ('unexpected', list(result.unexpected_keys)),
+        ('of another shape', shapes),
+    ):
+        if keys:
+            more = f' and {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else ''
+            faults.append(f'{len(keys)} {word}: {", ".join(keys[:_SHOWN])}{more}')
+    return faults
+
+
+class _WithMetadata(dict):
+    """A dict that can carry the version numbers ``load_state_dict`` looks for."""
+
+    _metadata: Any

@@ -1,0 +1,88 @@
+"""Testing a checkpoint, as ``tools/test.py`` does it and as Python may."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config
+from mmseg.registry import RUNNERS
+from mmseg.utils import register_all_modules
+
+from mmseg_tapadl.engine.checkpoint_io import check_whole
+from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
+from mmseg_tapadl.engine.config import ConfigError, load_config
+from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
+
+
+def test(
+    config: str | os.PathLike,
+    checkpoint: str,
+    *,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    tta: bool = False,
+    cfg_options: list[str] | None = None,
+    launcher: str = 'none',
+    check_data: Callable[[Config, list[str]], None] | None = None,
+    trust: bool = False,
+) -> dict[str, float]:
+    """Tests a checkpoint on the test set of a config.
+
+    Args:
+        config: Config file.
+        checkpoint: ``.pth`` or ``.safetensors``; must cover every key of the model.
+        work_dir: Where ``metrics.json`` and the log go; None: ``work_dirs/<config name>``.
+        out: Folder for predicted label maps (8-bit PNG, train ids).
+        show_dir: Folder for overlays.
+        tta: Average over the scales and flips of ``tta_pipeline``.
+        cfg_options: Changes to the config, ``key=value``.
+        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        check_data: Called with the config and the splits before anything is built; raises on faults.
+        trust: Run the program inside the checkpoint, with all rights.
+
+    Returns:
+        The metrics in percent, unrounded.
+
+    Raises:
+        ConfigError, CheckpointError, RunMismatchError, SampleError.
+    """
+    cfg = load_config(config, cfg_options)
+    register_all_modules(init_default_scope=True)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
+    if trust:
+        trust_checkpoint(checkpoint)
+    elif '://' not in checkpoint:
+        check_whole(checkpoint)
+    cfg.load_from = checkpoint
+    cfg.resume = False
+    # What only a training needs would be built for nothing.
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        cfg[key] = None
+    if (cfg.model.get('backbone') or {}).get('init_cfg'):
+        cfg.model.backbone.init_cfg = None
+    if tta:
+        _use_tta(cfg)
+    if out:
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        evaluators[0]['output_dir'] = out
+    if show_dir:
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='SaveOverlaysHook', folder=show_dir)]
+    cfg.launch_notes = prepare_processes(cfg, launcher)
+    with main_process_first() as is_first:
+        if is_first and check_data is not None:
+            check_data(cfg, ['test'])
+    if 'runner_type' not in cfg:
+        raise ConfigError(
+            f"{config}: no runner_type; take it over from _base_/default_runtime.py (runner_type = 'TrustedRunner')"
+        )
+    return RUNNERS.build(cfg).test()
+
+
+def _use_tta(cfg: Config) -> None:
+    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
+    if missing:
+        raise ConfigError(f'--tta: the config has no {" and no ".join(missing)}')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model

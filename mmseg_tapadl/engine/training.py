@@ -1,0 +1,109 @@
+"""Training from a config file, as ``tools/train.py`` does it and as Python may."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmseg.registry import RUNNERS
+from mmseg.utils import register_all_modules
+
+from mmseg_tapadl.engine.any_device_amp import use_mixed_precision
+from mmseg_tapadl.engine.checkpoint_io import CheckpointError, read_checkpoint
+from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
+from mmseg_tapadl.engine.config import ConfigError, load_config
+from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
+from mmseg_tapadl.engine.work_dir import newest_whole, refuse_used
+
+DataCheck = Callable[[Config, list[str]], None]
+
+
+def train(
+    config: str | os.PathLike,
+    *,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    pretrained: str | None = None,
+    amp: bool = False,
+    seed: int | None = None,
+    cfg_options: list[str] | None = None,
+    launcher: str = 'none',
+    check_data: DataCheck | None = None,
+    overwrite: bool = False,
+    trust: bool = False,
+) -> Any:
+    """Trains what a config describes.
+
+    Args:
+        config: Config file.
+        work_dir: Where checkpoints and logs go; None: ``work_dirs/<config name>``.
+        resume: ``'auto'``: go on from the newest whole checkpoint in ``work_dir``, or start fresh when there
+            is none; a path: go on from it; None: a new run.
+        pretrained: Weights of the encoder to start from.
+        amp: Mixed precision.
+        seed: The run's seed; None: the config's.
+        cfg_options: Changes to the config, ``key=value``.
+        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        check_data: Called with the config and the splits before anything is built; raises on faults.
+        overwrite: Remove an older run from the work dir.
+        trust: Run the programs inside the given checkpoints, with all rights.
+
+    Returns:
+        The runner, after the run.
+
+    Raises:
+        ConfigError, CheckpointError, RunMismatchError, NotFiniteError, DiskFullError, RunStopped.
+    """
+    cfg = load_config(config, cfg_options)
+    register_all_modules(init_default_scope=True)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
+    if seed is not None:
+        cfg.setdefault('randomness', {})['seed'] = seed
+    if amp:
+        use_mixed_precision(cfg.optim_wrapper)
+    for path in (pretrained, cfg.get('load_from'), None if resume == 'auto' else resume):
+        if trust and path:
+            trust_checkpoint(path)
+    if pretrained:
+        _set_pretrained(cfg, pretrained)
+    cfg.launch_notes = prepare_processes(cfg, launcher)
+    with main_process_first() as is_first:
+        if is_first:
+            Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+            if not resume:
+                refuse_used(cfg.work_dir, overwrite)
+            if check_data is not None:
+                check_data(cfg, ['train', 'val'] if cfg.get('val_dataloader') else ['train'])
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+        _adopt_seed(cfg, resume)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else None
+    if runner is None:
+        raise ConfigError(
+            f"{config}: no runner_type; take it over from _base_/default_runtime.py (runner_type = 'TrustedRunner')"
+        )
+    runner.train()
+    return runner
+
+
+def _set_pretrained(cfg: Config, path: str) -> None:
+    """Names the weights the encoder starts from, after a look into the file."""
+    if not path.startswith(('http://', 'https://')):
+        read_checkpoint(path, trust=False) if not os.path.isfile(path) else None
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
+
+
+def _adopt_seed(cfg: Config, resume: str) -> None:
+    """Takes the seed of the run that goes on, before samplers are built from it."""
+    if (cfg.get('randomness') or {}).get('seed') is not None:
+        return
+    try:
+        path = newest_whole(cfg.work_dir, lambda text: None) if resume == 'auto' else resume
+        saved = read_checkpoint(path) if path else {}
+    except CheckpointError:
+        return  # the runner reads it again and says what is wrong
+    seed = (saved.get('meta') or {}).get('seed')
+    if seed is not None:
+        cfg.setdefault('randomness', {})['seed'] = seed

@@ -1,0 +1,95 @@
+"""Trains a segmenter.
+
+    python tools/train.py configs/fan_tapadl_demo.py
+    python tools/train.py configs/fan_tapadl_cityscapes.py --pretrained fan_base.pth --amp
+    python tools/train.py configs/fan_tapadl_cityscapes.py --resume
+    bash tools/dist_train.sh configs/fan_tapadl_cityscapes.py 4
+
+Exit status: 0 done, 1 unexpected error, 2 wrong input, 3 loss not finite, 4 disk full, 130 stopped by
+Ctrl-C, 143 stopped by SIGTERM (both save first; see docs/reliability.md).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+# Works from a checkout without installing.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where checkpoints and logs go (default: work_dirs/<config name>)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='go on: from CKPT, or from the newest whole checkpoint of the work dir (none: starts fresh)',
+    )
+    parser.add_argument(
+        '--pretrained', metavar='FILE', help="weights of the encoder to start from, e.g. ImageNet's"
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on the CPU'
+    )
+    parser.add_argument('--seed', type=int, metavar='N', help="the run's seed (default: the config's)")
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='how processes start'
+    )
+    parser.add_argument(
+        '--skip-check', action='store_true', help='do not check the data set before the first iteration'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='remove the run that lies in the work dir')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read the files of --resume, --pretrained and load_from even if they are programs. Such a program can do '
+        'all that you can: only for files whose origin you know',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.resume and args.overwrite:
+        parser.error('--resume and --overwrite exclude each other')
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    """Trains as asked."""
+    from mmseg_tapadl.engine.console import quiet_warnings
+
+    quiet_warnings()
+    from mmseg_tapadl.engine.training import train
+
+    train(
+        config=args.config,
+        work_dir=args.work_dir,
+        resume=args.resume,
+        pretrained=args.pretrained,
+        amp=args.amp,
+        seed=args.seed,
+        cfg_options=args.cfg_options,
+        launcher=args.launcher,
+        check_data=None if args.skip_check else check_data,
+        overwrite=args.overwrite,
+        trust=args.trust_checkpoint,
+    )
+
+
+def check_data(cfg, splits: list[str]) -> None:
+    """Looks for faults in the data set; the engine itself knows nothing of data sets."""
+    from mmseg_tapadl.datasets.integrity import check_config
+
+    check_config(cfg, splits)
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+    from mmseg_tapadl.engine.launching import run_tool
+
+    sys.exit(run_tool('train', lambda: main(arguments)))
