@@ -1,1 +1,6 @@
+"""Data sets, transforms, the demo city and converters' logic."""
 
+from mmseg_tapadl.datasets.acdc import ACDCDataset
+from mmseg_tapadl.datasets.transforms import CorruptImage, TakePregenerated
+
+__all__ = ['ACDCDataset', 'CorruptImage', 'TakePregenerated']

@@ -1,0 +1,43 @@
+"""Takes corrupted pictures from a tree of files instead of making them."""
+
+import os
+from pathlib import Path
+
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class TakePregenerated(BaseTransform):
+    """Points ``img_path`` at the pre-generated twin of a picture; put it right before the loading transform.
+
+    The twin of ``<image_folder>/<city>/x_leftImg8bit.png`` is
+    ``<root>/<corruption>/<severity>/<city>/x_leftImg8bit.png``, the layout of Cityscapes-C. The label path
+    is not touched.
+
+    Args:
+        root: The pre-generated tree.
+        corruption: The corruption's folder in it.
+        severity: The severity's folder in that.
+        image_folder: The folder of the clean pictures, below which the trees agree.
+    """
+
+    def __init__(self, root: str, corruption: str, severity: int, image_folder: str) -> None:
+        self.folder = Path(root) / corruption / str(severity)
+        self.image_folder = image_folder
+
+    def twin_of(self, img_path: str) -> str:
+        """The path of the pre-generated twin of one clean picture."""
+        return str(self.folder / os.path.relpath(img_path, self.image_folder))
+
+    def transform(self, results: dict) -> dict:
+        """Replaces ``results['img_path']``.
+
+        Raises:
+            FileNotFoundError: Where the twin does not exist; the message names it.
+        """
+        twin = self.twin_of(results['img_path'])
+        if not os.path.isfile(twin):
+            raise FileNotFoundError(f'the pre-generated picture {twin} does not exist')
+        results['img_path'] = twin
+        return results

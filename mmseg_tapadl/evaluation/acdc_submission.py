@@ -1,0 +1,195 @@
+"""The submission of ACDC's test server: written by a metric, checked by :func:`check_submission`.
+
+Label maps of trainIds 0 to 18, one 8-bit channel, the size and the name of the test picture, one for each,
+flat in a folder ``labelTrainIds``, zipped.
+"""
+
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger, print_log
+from mmseg.registry import METRICS
+from PIL import Image, UnidentifiedImageError
+
+from mmseg_tapadl.datasets.acdc import CONDITIONS, IMAGE_FOLDERS
+from mmseg_tapadl.utils import atomic_write
+
+FOLDER = 'labelTrainIds'
+NUM_CLASSES = 19
+# What the signature of a PNG's header chunk says about an 8-bit, one-channel picture.
+_BIT_DEPTH_AT, _COLOUR_TYPE_AT = 24, 25
+_COLOUR_TYPES = {0: 'grey', 2: 'RGB', 3: 'palette', 4: 'grey with alpha', 6: 'RGB with alpha'}
+_HUGE = 1 << 26
+
+
+@METRICS.register_module()
+class ACDCSubmission(BaseMetric):
+    """Writes ``<output_dir>/labelTrainIds/<picture's name>.png`` and ``<output_dir>/acdc_submission.zip``.
+
+    Nothing is measured, since the test split has no labels. On several processes each writes its own pictures
+    into the shared folder, and the first zips them.
+
+    Args:
+        output_dir: Where to write.
+        collect_device: Where the processes' lists of names meet, ``'cpu'`` or ``'gpu'``.
+        prefix: Unused by name, since there are no metrics; part of every metric's interface.
+    """
+
+    def __init__(self, output_dir: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.output_dir = Path(output_dir)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Writes the label maps of a batch.
+
+        Raises:
+            ValueError: When the model has other classes than the 19 of Cityscapes.
+        """
+        for sample in data_samples:
+            labels = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
+            if labels.size and labels.max() >= NUM_CLASSES:
+                raise ValueError(
+                    f'{sample["img_path"]}: class {labels.max()} was predicted, but ACDC has the trainIds 0 to 18'
+                )
+            name = Path(sample['img_path']).name
+            with atomic_write(self.output_dir / FOLDER / name) as file:
+                Image.fromarray(labels.astype(np.uint8), mode='L').save(file, format='PNG')
+            self.results.append(name)
+
+    def compute_metrics(self, results: list[str]) -> dict:
+        """Zips the files of this run; files of other runs in the folder stay out.
+
+        Raises:
+            ValueError: When two pictures have the same name, so that one label map is lost.
+        """
+        repeated = sorted(name for name, count in Counter(results).items() if count > 1)
+        if repeated:
+            raise ValueError(f'{len(repeated)} names occur in several sequences, the first is {repeated[0]}')
+        target = self.output_dir / 'acdc_submission.zip'
+        if is_main_process():
+            write_zip(self.output_dir / FOLDER, sorted(results), target)
+        print_log(f'{len(results)} label maps are in {self.output_dir / FOLDER} and in {target}', _logger())
+        return {}
+
+
+def _logger() -> MMLogger:
+    return MMLogger.get_current_instance()
+
+
+def write_zip(folder: Path, names: Sequence[str], target: Path) -> None:
+    """Zips ``folder/<name>`` as ``labelTrainIds/<name>``; the zip takes its name only when it is whole."""
+    with atomic_write(target) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
+        for name in names:
+            archive.write(folder / name, f'{FOLDER}/{name}')
+
+
+def pictures_of_test_split(data_root: str | Path) -> dict[str, Path]:
+    """The test pictures of an ACDC root, by file name.
+
+    Raises:
+        FileNotFoundError: When a condition's test folder is missing or empty.
+    """
+    root = Path(data_root)
+    images = next(
+        (root / f for f in IMAGE_FOLDERS if any((root / f / c / 'test').is_dir() for c in CONDITIONS)), None
+    )
+    if images is None:
+        raise FileNotFoundError(f'{root} holds no ACDC test pictures (rgb_anon/<condition>/test)')
+    pictures = {}
+    for condition in CONDITIONS:
+        found = sorted((images / condition / 'test').glob('*/*_rgb_anon.png'))
+        if not found:
+            raise FileNotFoundError(
+                f'{images / condition / "test"} holds no picture <sequence>/*_rgb_anon.png'
+            )
+        pictures.update({path.name: path for path in found})
+    return pictures
+
+
+def check_submission(archive: str | Path, data_root: str | Path) -> list[str]:
+    """Everything that is wrong with a submission.
+
+    Args:
+        archive: The zip.
+        data_root: The ACDC root whose test pictures it answers.
+
+    Returns:
+        One line a fault, each with its file; empty for a good submission.
+
+    Raises:
+        FileNotFoundError: When the zip or the test pictures do not exist.
+        ValueError: When the file is not a zip.
+    """
+    wanted = pictures_of_test_split(data_root)
+    if not Path(archive).is_file():
+        raise FileNotFoundError(f'{archive} does not exist')
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return list(_faults(opened, wanted))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f'{archive} is not a whole zip file ({error})') from error
+
+
+def _faults(archive: zipfile.ZipFile, wanted: dict[str, Path]) -> Iterator[str]:
+    members = [info for info in archive.infolist() if not info.is_dir()]
+    if len(members) != len(wanted):
+        yield f'{archive.filename}: {len(members)} files for {len(wanted)} test pictures'
+    for name, count in Counter(info.filename for info in members).items():
+        if count > 1:
+            yield f'{name}: occurs {count} times'
+    good = {}
+    for info in members:
+        path = PurePosixPath(info.filename)
+        if path.parent != PurePosixPath(FOLDER):
+            yield f'{info.filename}: must lie flat in the folder {FOLDER}/'
+        if path.name not in wanted:
+            yield f'{info.filename}: no test picture has this name{_nearest(path.name, wanted)}'
+        else:
+            good[path.name] = info
+    for name in sorted(set(wanted) - set(good)):
+        yield f'{FOLDER}/{name}: is missing'
+    for name, info in good.items():
+        yield from _picture_faults(archive, info, wanted[name])
+
+
+def _nearest(name: str, wanted: dict[str, Path]) -> str:
+    stem = name.split('.')[0]
+    near = [candidate for candidate in wanted if stem.startswith(candidate.removesuffix('_rgb_anon.png'))]
+    return f' (should it be {near[0]}?)' if near else ''
+
+
+def _picture_faults(archive: zipfile.ZipFile, info: zipfile.ZipInfo, picture: Path) -> Iterator[str]:
+    name = info.filename
+    if info.file_size > _HUGE:
+        yield f'{name}: {info.file_size} bytes is far too large for a label map'
+        return
+    try:
+        data = archive.read(info)
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format != 'PNG':
+                yield f'{name}: is a {image.format} file, must be PNG'
+                return
+            size, bands = image.size, len(image.getbands())
+            labels = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, zipfile.BadZipFile) as error:
+        yield f'{name}: cannot be read as a picture ({error})'
+        return
+    with Image.open(picture) as source:
+        expected = source.size
+    if size != expected:
+        yield f'{name}: is {size[0]}x{size[1]}, its picture {expected[0]}x{expected[1]} (width x height)'
+    bits, colour = data[_BIT_DEPTH_AT], data[_COLOUR_TYPE_AT]
+    if bits != 8:
+        yield f'{name}: has {bits} bits a channel, must have 8'
+    if bands != 1 or colour not in (0, 3):
+        yield f'{name}: has {bands} channels ({_COLOUR_TYPES.get(colour, "unknown kind")}), must have one'
+        return
+    wrong = np.unique(labels[(labels < 0) | (labels >= NUM_CLASSES)])
+    if wrong.size:
+        yield f'{name}: holds the values {wrong[:8].tolist()}, must hold trainIds 0 to {NUM_CLASSES - 1} only'

@@ -1,0 +1,110 @@
+"""Pixel counts per class, and the percentages made from them.
+
+Shape legend: C classes; counts are int64 and add up over pictures and processes without rounding, in any order.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+INTERSECT, PREDICTED, LABELLED = 0, 1, 2
+
+
+class LabelError(ValueError):
+    """A label map that cannot be scored; the message names the file."""
+
+
+class Percentages(NamedTuple):
+    """What the counts of a set of pictures amount to, in percent, unrounded.
+
+    Attributes:
+        miou: Mean over the classes that occur in labels or predictions; NaN when none does.
+        aacc: The share of labelled pixels that are right; NaN without labelled pixels.
+        iou: (C,), NaN for a class that neither occurs nor is predicted.
+        acc: (C,), NaN for a class that does not occur.
+    """
+
+    miou: float
+    aacc: float
+    iou: np.ndarray
+    acc: np.ndarray
+
+
+def class_counts(
+    predicted: torch.Tensor,
+    labelled: torch.Tensor,
+    *,
+    num_classes: int,
+    ignore_index: int = 255,
+    source: str = '',
+) -> torch.Tensor:
+    """Counts one picture.
+
+    Args:
+        predicted: (H, W), class numbers.
+        labelled: (H, W), class numbers or ``ignore_index``.
+        num_classes: C.
+        ignore_index: Label value whose pixels do not count.
+        source: Names the picture in errors.
+
+    Returns:
+        (3, C) int64 on the CPU: pixels where both agree, pixels predicted as, pixels labelled as the class.
+
+    Raises:
+        LabelError: When the sizes differ or a label is neither a class nor ``ignore_index``.
+    """
+    if predicted.shape != labelled.shape:
+        raise LabelError(
+            f'{source}: the label map is {tuple(labelled.shape)}, the prediction {tuple(predicted.shape)}; '
+            'the label must have the size of its picture'
+        )
+    kept = labelled != ignore_index
+    target = labelled[kept].long()
+    guess = predicted[kept].long()
+    if target.numel() and (int(target.max()) >= num_classes or int(target.min()) < 0):
+        wrong = sorted({value for value in target.unique().tolist() if not 0 <= value < num_classes})
+        raise LabelError(
+            f'{source}: label values {wrong[:8]} are neither a class (0 to {num_classes - 1}) nor {ignore_index}; '
+            'are these labelIds instead of labelTrainIds?'
+        )
+    agreed = torch.bincount(target[target == guess], minlength=num_classes)
+    return torch.stack(
+        [
+            agreed,
+            torch.bincount(guess, minlength=num_classes)[:num_classes],
+            torch.bincount(target, minlength=num_classes),
+        ]
+    ).cpu()
+
+
+def percentages(counts: np.ndarray | torch.Tensor) -> Percentages:
+    """Percentages of (3, C) summed counts."""
+    counts = np.asarray(counts, dtype=np.float64)
+    agreed, labelled = counts[INTERSECT], counts[LABELLED]
+    union = counts[PREDICTED] + labelled - agreed
+    with np.errstate(invalid='ignore', divide='ignore'):
+        iou = 100 * agreed / union
+        acc = 100 * agreed / labelled
+        aacc = float(100 * agreed.sum() / labelled.sum())
+    miou = float(np.nanmean(iou)) if not np.isnan(iou).all() else float('nan')
+    return Percentages(miou=miou, aacc=aacc, iou=iou, acc=acc)
+
+
+def score_sample(data_sample: dict, *, num_classes: int, ignore_index: int) -> torch.Tensor:
+    """Counts one mmseg data sample (as a dict) with ``pred_sem_seg`` and ``gt_sem_seg``.
+
+    Raises:
+        LabelError: When it has no label (a test split without labels), or one that cannot be scored.
+    """
+    source = data_sample.get('seg_map_path') or data_sample.get('img_path', 'a picture')
+    if 'gt_sem_seg' not in data_sample:
+        raise LabelError(
+            f'{data_sample.get("img_path", "a picture")} has no label: this split is without labels and cannot '
+            'be evaluated; use a labelled split (val), and see that the test pipeline has LoadAnnotations'
+        )
+    predicted = data_sample['pred_sem_seg']['data'].squeeze(0)
+    labelled = data_sample['gt_sem_seg']['data'].squeeze(0).to(predicted.device)
+    return class_counts(
+        predicted, labelled, num_classes=num_classes, ignore_index=ignore_index, source=source
+    )

@@ -1,0 +1,121 @@
+"""The whole benchmark of one model: sweep, results, report."""
+
+import os
+import signal
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, init_dist, is_main_process
+
+from mmseg_tapadl.engine.config import ConfigError
+from mmseg_tapadl.engine.errors import RunStopped, SampleError
+from mmseg_tapadl.engine.launching import prepare_processes
+from mmseg_tapadl.evaluation.class_counts import LabelError
+from mmseg_tapadl.robustness.cell_data import PictureError, picture_error_text
+from mmseg_tapadl.robustness.example_strips import best_and_worst, examples_of
+from mmseg_tapadl.robustness.report import write_report
+from mmseg_tapadl.robustness.results import build_results, write_results
+from mmseg_tapadl.robustness.sweep import Sweep, SweepOptions, prepare_sweep
+
+
+def measure(
+    config: Config, options: SweepOptions, *, name: str | None = None, launcher: str = 'none'
+) -> dict:
+    """Runs (or continues) a sweep and writes ``robustness.json``, ``robustness.csv`` and ``report.html``.
+
+    Args:
+        config: Any mmseg 1.x config.
+        options: What to measure.
+        name: The model's name in the report; by default the config's.
+        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+
+    Returns:
+        The content of ``robustness.json``.
+
+    Raises:
+        ConfigError: For a config, choice or data set that cannot be measured.
+        SampleError: For a picture or label that cannot be used.
+        SweepMismatch: When the work dir holds another sweep.
+        RunStopped: On Ctrl-C; finished cells are kept.
+    """
+    _start_processes(config, launcher)
+    try:
+        sweep = prepare_sweep(config, options)
+    except (ValueError, KeyError, FileNotFoundError, NotADirectoryError) as error:
+        raise _as_input_error(error) from error
+    try:
+        sweep.run(say=_say)
+        return _write(sweep, name or Path(config.filename or 'model').stem)
+    except PictureError as error:
+        raise SampleError(f'{picture_error_text(error)}. {_kept(sweep)}') from error
+    except LabelError as error:
+        raise SampleError(f'{error}. {_kept(sweep)}') from error
+    except KeyboardInterrupt as error:
+        raise RunStopped(signal.SIGINT, f'interrupted. {_kept(sweep)}') from error
+
+
+def _start_processes(config: Config, launcher: str) -> None:
+    # A copy is fitted to the processes: what identifies the sweep is the config as written, in any number.
+    fitted = config.copy()
+    for note in prepare_processes(fitted, launcher):
+        _say(note)
+    if launcher != 'none' and not torch.distributed.is_initialized():
+        init_dist(launcher, **(config.get('env_cfg') or {}).get('dist_cfg', {}))
+
+
+def _as_input_error(error: Exception) -> Exception:
+    """Errors of the config and the data as what the tools report in one line; the toolkit's own stay."""
+    if isinstance(error, (ConfigError, SampleError)) or type(error).__module__.startswith('mmseg_tapadl'):
+        return error
+    return ConfigError(str(error) if not isinstance(error, KeyError) else f'the config lacks {error}')
+
+
+def _kept(sweep: Sweep) -> str:
+    finished = len(list((sweep.options.work_dir / 'cells').glob('*.json')))
+    return f'{finished} of {len(sweep.cells)} cells are finished and kept; run the same command again to continue'
+
+
+def _say(text: str) -> None:
+    if is_main_process():
+        print(text, flush=True)
+
+
+def _write(sweep: Sweep, name: str) -> dict:
+    facts = {
+        'preset': sweep.options.preset,
+        'config': sweep.config.filename,
+        'checkpoint': os.path.abspath(sweep.options.checkpoint),
+        'seed': sweep.options.seed,
+        'channel_order': sweep.options.channel_order,
+        'pictures': {'count': len(sweep.clean), 'sha256': sweep.store.identity['pictures']},
+        'classes': sweep.classes,
+        'sweep': sweep.store.digest,
+        'versions': sweep.store.identity['versions'],
+    }
+    results = build_results(sweep.records, name=name, facts=facts)
+    if is_main_process():
+        written = write_results(results, sweep.options.work_dir)
+        examples = {cell: examples_of(sweep, cell) for cell in dict.fromkeys(best_and_worst(sweep.records))}
+        palette = dict(zip(sweep.classes, map(tuple, sweep.clean.metainfo['palette']), strict=True))
+        written.append(
+            write_report(
+                results, Path(sweep.options.work_dir) / 'report.html', examples=examples, palette=palette
+            )
+        )
+        _say(_summary(results))
+        _say('\n'.join(f'wrote {path}' for path in written))
+    barrier()
+    return results
+
+
+def _summary(results: dict) -> str:
+    average = 'Cityscapes-C' if results['cityscapes_c_complete'] else 'average of corruptions'
+    rpc = results['rPC']
+    lines = [
+        f'{"clean mIoU":<24}{results["clean"]["mIoU"]:7.2f}',
+        f'{average:<24}{results["cityscapes_c"]:7.2f}',
+        f'{"mPC":<24}{results["mPC"]:7.2f}',
+        f'{"rPC":<24}{100 * rpc:7.2f} %' if rpc is not None else 'rPC is undefined',
+    ]
+    return '\n'.join(lines)

@@ -1,0 +1,172 @@
+"""The pictures of one cell: any config's test data set with one more transform in its pipeline."""
+
+import copy
+import os
+import warnings
+from collections.abc import Iterator
+
+from mmcv.transforms import LoadImageFromFile
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import DATASETS, TRANSFORMS
+from torch.utils.data import DataLoader, Dataset
+
+from mmseg_tapadl.datasets.transforms import CorruptImage, TakePregenerated
+from mmseg_tapadl.engine.errors import SampleError
+from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
+
+
+class PictureError(SampleError):
+    """A picture or label that cannot be read; the message names it."""
+
+
+class NamedPictures(Dataset):
+    """A data set whose errors name the picture; some of the loaders' own do not.
+
+    Args:
+        dataset: Any mmengine data set.
+    """
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+        self.metainfo = dataset.metainfo
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def img_path(self, index: int) -> str:
+        """The path of a picture as the data set knows it."""
+        return self.dataset.get_data_info(index)['img_path']
+
+    def __getitem__(self, index: int) -> dict:
+        try:
+            return self.dataset[index]
+        except Exception as error:
+            info = self.dataset.get_data_info(index)
+            label = f' (label {info["seg_map_path"]})' if info.get('seg_map_path') else ''
+            reason = ' '.join(str(error).split()) or type(error).__name__
+            raise PictureError(f'cannot read {info["img_path"]}{label}: {reason}') from error
+
+
+def picture_error_text(error: PictureError) -> str:
+    """The message alone, where a worker process has put its traceback around it."""
+    return str(error).strip().rpartition('PictureError: ')[2]
+
+
+def dataset_for_cell(
+    dataset: dict, cell: Cell, *, seed: int, channel_order: str, pregenerated: str | None = None
+) -> NamedPictures:
+    """Builds the data set of a cell.
+
+    Args:
+        dataset: The config of the clean data set; wrappers (``dataset``, ``datasets``) are looked through.
+        cell: The corruption and severity, or ``CLEAN``.
+        seed: Of the corruptions.
+        channel_order: ``'bgr'`` or ``'rgb'``.
+        pregenerated: A pre-generated tree to read the corrupted pictures from.
+
+    Raises:
+        ValueError: When a pipeline has no transform that loads pictures from files.
+    """
+    dataset = copy.deepcopy(dataset)
+    if cell != CLEAN:
+        for leaf in _leaves(dataset):
+            position = _loading_position(leaf.get('pipeline', []))
+            if pregenerated is None:
+                inserted = dict(
+                    type=CorruptImage.__name__,
+                    _scope_='mmseg',
+                    corruption=cell.corruption,
+                    severity=cell.severity,
+                    channel_order=channel_order,
+                    seed=seed,
+                    data_root=leaf.get('data_root'),
+                )
+                position += 1
+            else:
+                inserted = dict(
+                    type=TakePregenerated.__name__,
+                    _scope_='mmseg',
+                    root=pregenerated,
+                    corruption=cell.corruption,
+                    severity=cell.severity,
+                    image_folder=_image_folder(leaf),
+                )
+            leaf['pipeline'] = [*leaf['pipeline'][:position], inserted, *leaf['pipeline'][position:]]
+    built = DATASETS.build(dataset)
+    if hasattr(built, 'full_init'):
+        built.full_init()
+    return NamedPictures(built)
+
+
+def _leaves(dataset: dict) -> Iterator[dict]:
+    if 'pipeline' in dataset and 'dataset' not in dataset and 'datasets' not in dataset:
+        yield dataset
+        return
+    inner = [dataset['dataset']] if 'dataset' in dataset else list(dataset.get('datasets', ()))
+    if not inner:
+        raise ValueError(
+            f'the data set {dataset.get("type")} of the config has no pipeline to put CorruptImage into'
+        )
+    for part in inner:
+        yield from _leaves(part)
+
+
+def _loading_position(pipeline: list[dict]) -> int:
+    for position, transform in enumerate(pipeline):
+        cls = transform['type']
+        cls = TRANSFORMS.get(cls) if isinstance(cls, str) else cls
+        if isinstance(cls, type) and (issubclass(cls, LoadImageFromFile) or 'LoadImage' in cls.__name__):
+            return position
+    names = ', '.join(str(transform.get('type')) for transform in pipeline)
+    raise ValueError(f'the test pipeline ({names}) has no LoadImageFromFile to put CorruptImage after')
+
+
+def _image_folder(leaf: dict) -> str:
+    prefix = (leaf.get('data_prefix') or {}).get('img_path', '')
+    return os.path.join(leaf.get('data_root') or '', prefix)
+
+
+def check_pregenerated(root: str, dataset: NamedPictures, dataset_config: dict, cells: list[Cell]) -> None:
+    """Looks for every file that the sweep will read, before it starts.
+
+    Raises:
+        FileNotFoundError: Naming the first missing file and the number of missing ones.
+    """
+    folders = {_image_folder(leaf) for leaf in _leaves(dataset_config)}
+    paths = [dataset.img_path(index) for index in range(len(dataset))]
+    missing = []
+    for cell in cells:
+        for folder in folders:
+            transform = TakePregenerated(root, cell.corruption, cell.severity, folder)
+            inside = [
+                path for path in paths if os.path.abspath(path).startswith(os.path.abspath(folder) + os.sep)
+            ]
+            missing += [twin for twin in map(transform.twin_of, inside) if not os.path.isfile(twin)]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(cells) * len(paths)} pre-generated pictures are missing, the first is '
+            f'{missing[0]}; make them with tools/dataset_converters/cityscapes_c.py'
+        )
+
+
+def loader_for(
+    dataset: Dataset, *, batch_size: int, num_workers: int, rank: int = 0, processes: int = 1
+) -> DataLoader:
+    """A loader over this process's share of the batches.
+
+    Whole batches are dealt out in turn, so that a batch holds the same pictures however many processes there
+    are, and none is repeated to fill up. Batch j of process r is batch ``j * processes + r`` of the data set.
+    """
+    indices = range(len(dataset))  # type: ignore[arg-type]
+    batches = [list(indices[start : start + batch_size]) for start in range(0, len(indices), batch_size)]
+    with warnings.catch_warnings():
+        # torch advises against more workers than cores; the config's author has decided.
+        warnings.filterwarnings('ignore', message='This DataLoader will create')
+        return DataLoader(
+            dataset,
+            batch_sampler=batches[rank::processes],
+            num_workers=num_workers,
+            collate_fn=pseudo_collate,
+            # Forked workers share the libraries that are already loaded and compiled.
+            multiprocessing_context='fork' if num_workers else None,
+        )

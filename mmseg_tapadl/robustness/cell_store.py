@@ -1,0 +1,112 @@
+"""Finished cells on disk, and the guard that keeps the cells of different sweeps apart."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mmseg_tapadl.engine.errors import RunMismatchError
+from mmseg_tapadl.evaluation.robustness_presets import Cell
+from mmseg_tapadl.utils import write_json
+
+
+class SweepMismatch(RunMismatchError):
+    """The work dir holds cells of another sweep; the message says what differs."""
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON; objects that JSON does not know count by their ``repr``."""
+    text = json.dumps(value, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode('utf-8')).hexdigest()
+
+
+class CellStore:
+    """``<work_dir>/sweep.json`` with what identifies the sweep and ``<work_dir>/cells/<cell>.json``.
+
+    Every file is written under another name and renamed when it is whole, so a file that is there is whole,
+    whatever killed the process. Every cell carries the digest of its sweep and is not read under another.
+
+    Args:
+        work_dir: The sweep's folder.
+        identity: What the numbers depend on, by name; plain JSON values.
+    """
+
+    def __init__(self, work_dir: Path, identity: dict[str, Any]) -> None:
+        self.work_dir = Path(work_dir)
+        self.identity = identity
+        self.digest = digest_of(identity)
+
+    @property
+    def _identity_file(self) -> Path:
+        return self.work_dir / 'sweep.json'
+
+    def _cell_file(self, cell: Cell) -> Path:
+        return self.work_dir / 'cells' / f'{cell.name}.json'
+
+    def open(self, *, fresh: bool = False) -> None:
+        """Takes the work dir for this sweep.
+
+        Args:
+            fresh: Throw the cells of a former sweep away.
+
+        Raises:
+            SweepMismatch: When it holds another sweep and ``fresh`` is not set.
+        """
+        if fresh:
+            for file in (self.work_dir / 'cells').glob('*.json'):
+                file.unlink()
+            self._identity_file.unlink(missing_ok=True)
+        if self._identity_file.exists():
+            former = _read_json(self._identity_file)
+            changed = [
+                key for key in {**former, **self.identity} if former.get(key) != self.identity.get(key)
+            ]
+            if changed:
+                changes = '; '.join(
+                    _change(key, former.get(key), self.identity.get(key)) for key in sorted(changed)
+                )
+                raise SweepMismatch(
+                    f'{self.work_dir} holds the cells of another sweep ({changes}). Give another --work-dir, '
+                    'or --fresh to throw those cells away'
+                )
+        else:
+            write_json(self._identity_file, self.identity)
+
+    def load(self, cell: Cell) -> dict | None:
+        """The record of a finished cell, or None.
+
+        Raises:
+            SweepMismatch: When a file was put there from another sweep, or is damaged.
+        """
+        file = self._cell_file(cell)
+        if not file.exists():
+            return None
+        record = _read_json(file)
+        if record.pop('sweep', None) != self.digest:
+            raise SweepMismatch(f'{file} is from another sweep; delete it, or start over with --fresh')
+        return record
+
+    def save(self, cell: Cell, record: dict) -> None:
+        """Writes a finished cell; it exists as a whole or not at all."""
+        write_json(self._cell_file(cell), {**record, 'sweep': self.digest})
+
+
+def _read_json(file: Path) -> dict:
+    try:
+        value = json.loads(file.read_text(encoding='utf-8'))
+        if not isinstance(value, dict):
+            raise ValueError('it is not an object')
+    except ValueError as error:
+        raise SweepMismatch(f'{file} is damaged ({error}); delete it, or start over with --fresh') from error
+    return value
+
+
+def _change(key: str, former: Any, now: Any) -> str:
+    if isinstance(former, dict) and isinstance(now, dict):
+        inner = sorted(k for k in {**former, **now} if former.get(k) != now.get(k))
+        return ', '.join(f'{key} {k}: {former.get(k)} then, {now.get(k)} now' for k in inner)
+    if isinstance(former, list) or isinstance(now, list):
+        return f'the {key} differ'
+    if isinstance(now, str) and len(now) == 64:
+        return f'the {key} differs'
+    return f'{key}: {former} then, {now} now'

@@ -1,0 +1,147 @@
+"""What the pages draw, as plain numbers and one SVG; the templates place it.
+
+Colours are Okabe and Ito's, told apart with any colour vision; every line also has its own marker.
+"""
+
+import math
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+COLOURS = ('#0072b2', '#d55e00', '#007a58', '#a94e86', '#8a6100', '#2f6f9f')
+_MARKERS = ('circle', 'square', 'triangle', 'diamond', 'cross', 'bar')
+_INK, _GRID = '#3d4852', '#dde3e9'
+# The ends and the middle of the heat map's scale: light, clear, dark.
+_SCALE = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a panel.
+
+    Attributes:
+        name: For the legend and the tooltips.
+        points: (severity, mIoU in percent) from left to right.
+    """
+
+    name: str
+    points: list[tuple[int, float]]
+
+
+def axis_top(values: list[float]) -> float:
+    """The next round number above all values, for an axis from 0."""
+    highest = max(values, default=0.0)
+    for step in (1, 2, 5, 10, 20):
+        if highest <= 5 * step:
+            return float(step * max(1, math.ceil(highest / step)))
+    return 100.0
+
+
+def severity_panel(lines: list[Line], *, clean: float, top: float, title: str) -> Markup:
+    """An SVG of mIoU against severity; severity 0 is the clean score, which every line starts from.
+
+    Args:
+        lines: Of one group of corruptions.
+        clean: mIoU of the untouched pictures.
+        top: Upper end of the axis.
+        title: Read out by screen readers.
+    """
+    width, height, left, right, above, below = 340, 230, 34, 12, 12, 34
+    severities = [0, 1, 2, 3, 4, 5]
+
+    def x(severity: float) -> float:
+        return left + (width - left - right) * severity / severities[-1]
+
+    def y(value: float) -> float:
+        return above + (height - above - below) * (1 - value / top)
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
+    ticks = 5 if top % 5 == 0 else 4
+    for tick in range(ticks + 1):
+        value = top * tick / ticks
+        parts.append(
+            f'<line x1="{left}" x2="{width - right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{_GRID}"/>'
+        )
+        parts.append(_text(left - 6, y(value) + 4, f'{value:g}', anchor='end'))
+    for severity in severities:
+        parts.append(_text(x(severity), height - below + 17, 'clean' if severity == 0 else str(severity)))
+    parts.append(_text((left + width) / 2, height - 3, 'severity'))
+    parts.append(
+        f'<line x1="{left}" x2="{width - right}" y1="{y(clean):.1f}" y2="{y(clean):.1f}" stroke="{_INK}" '
+        f'stroke-dasharray="3 4"><title>clean: {clean:.2f}</title></line>'
+    )
+    for number, line in enumerate(lines):
+        colour = COLOURS[number % len(COLOURS)]
+        points = [(0, clean), *line.points]
+        path = ' '.join(f'{x(s):.1f},{y(v):.1f}' for s, v in points)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-linejoin="round"/>'
+        )
+        for severity, value in line.points:
+            tooltip = f'{line.name}, severity {severity}: mIoU {value:.2f}'
+            parts.append(_marker(number, x(severity), y(value), colour, tooltip))
+    return Markup(''.join(parts) + '</svg>')
+
+
+def legend_marker(number: int) -> Markup:
+    """The marker of line ``number`` as a small SVG of its own."""
+    colour = COLOURS[number % len(COLOURS)]
+    mark = _marker(number, 12, 7, colour, '')
+    return Markup(
+        '<svg class="key" viewBox="0 0 24 14" aria-hidden="true">'
+        f'<line x1="0" x2="24" y1="7" y2="7" stroke="{colour}" stroke-width="2"/>{mark}</svg>'
+    )
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = 'middle') -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" fill="{_INK}">{escape(text)}</text>'
+
+
+def _marker(number: int, x: float, y: float, colour: str, tooltip: str) -> str:
+    title = f'<title>{escape(tooltip)}</title>' if tooltip else ''
+    style = f'fill="{colour}" stroke="#fff" stroke-width="1"'
+    kind = _MARKERS[number % len(_MARKERS)]
+    if kind == 'circle':
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {style}>{title}</circle>'
+    shapes: dict[str, list[tuple[float, float]]] = {
+        'square': [(-4, -4), (4, -4), (4, 4), (-4, 4)],
+        'triangle': [(0, -5.5), (5, 4), (-5, 4)],
+        'diamond': [(0, -6), (6, 0), (0, 6), (-6, 0)],
+        'cross': [
+            (-2, -5),
+            (2, -5),
+            (2, -2),
+            (5, -2),
+            (5, 2),
+            (2, 2),
+            (2, 5),
+            (-2, 5),
+            (-2, 2),
+            (-5, 2),
+            (-5, -2),
+            (-2, -2),
+        ],
+        'bar': [(-2, -6), (2, -6), (2, 6), (-2, 6)],
+    }
+    points = ' '.join(f'{x + dx:.1f},{y + dy:.1f}' for dx, dy in shapes[kind])
+    return f'<polygon points="{points}" {style}>{title}</polygon>'
+
+
+def heat(value: float | None) -> str:
+    """CSS colours of a heat map cell for 0 to 100 percent: its ground, and a text colour that is readable on it."""
+    if value is None:
+        return 'background:#f1f3f5;color:#5f6b76'
+    place = min(max(value / 100, 0.0), 1.0) * (len(_SCALE) - 1)
+    lower = min(int(place), len(_SCALE) - 2)
+    ground = [
+        round(a + (b - a) * (place - lower)) for a, b in zip(_SCALE[lower], _SCALE[lower + 1], strict=True)
+    ]
+    luminance = sum(weight * _linear(c) for weight, c in zip((0.2126, 0.7152, 0.0722), ground, strict=True))
+    # The better of white and near-black by WCAG's contrast ratio.
+    dark = (luminance + 0.05) / 0.06 < 1.05 / (luminance + 0.05)
+    return f'background:rgb({",".join(map(str, ground))});color:{"#fff" if dark else "#10202e"}'
+
+
+def _linear(channel: int) -> float:
+    share = channel / 255
+    return share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4

@@ -1,0 +1,86 @@
+"""Pictures for the report: input, prediction and label of a few pictures of a cell."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
+from mmseg_tapadl.robustness.cell_data import NamedPictures, loader_for
+from mmseg_tapadl.robustness.sweep import Sweep
+
+_WIDTH = 420
+_IGNORED_COLOUR = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture of a cell, as data URIs of small pictures.
+
+    Attributes:
+        name: The picture's file name.
+        picture: As the model saw it, JPEG.
+        prediction: In the classes' colours, PNG.
+        label: In the classes' colours, PNG; unlabelled pixels black.
+    """
+
+    name: str
+    picture: str
+    prediction: str
+    label: str
+
+
+def best_and_worst(records: dict[Cell, dict]) -> tuple[Cell, Cell]:
+    """The corrupted cells of the highest and of the lowest mIoU; of equals the first."""
+    corrupted = [cell for cell in records if cell != CLEAN]
+    return (
+        max(corrupted, key=lambda cell: records[cell]['mIoU']),
+        min(corrupted, key=lambda cell: records[cell]['mIoU']),
+    )
+
+
+@torch.no_grad()
+def examples_of(sweep: Sweep, cell: Cell, count: int = 2) -> list[Example]:
+    """Predicts a few pictures, spread evenly over the data set, as the sweep did."""
+    dataset = sweep.dataset(cell)
+    chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    palette = np.array([*sweep.clean.metainfo['palette']], dtype=np.uint8)
+    return [_example(sweep, dataset, int(index), palette) for index in chosen]
+
+
+def _example(sweep: Sweep, dataset: NamedPictures, index: int, palette: np.ndarray) -> Example:
+    chosen = torch.utils.data.Subset(dataset, [index])
+    (batch,) = loader_for(chosen, batch_size=1, num_workers=0)
+    # The model normalises in place of the loader, so this is still the picture as loaded, channels BGR.
+    picture = batch['inputs'][0].permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()[..., ::-1]
+    sample = sweep.ready_model().test_step(batch)[0]
+    predicted = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
+    labelled = sample.gt_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
+    name = dataset.img_path(index).replace('\\', '/').rsplit('/', 1)[-1]
+    return Example(
+        name=name,
+        picture=_data_uri(Image.fromarray(np.ascontiguousarray(picture)), Image.Resampling.BILINEAR, 'JPEG'),
+        prediction=_data_uri(_coloured(predicted, palette), Image.Resampling.NEAREST, 'PNG'),
+        label=_data_uri(_coloured(labelled, palette), Image.Resampling.NEAREST, 'PNG'),
+    )
+
+
+def _coloured(classes: np.ndarray, palette: np.ndarray) -> Image.Image:
+    image = np.full((*classes.shape, 3), _IGNORED_COLOUR, dtype=np.uint8)
+    known = (classes >= 0) & (classes < len(palette))
+    image[known] = palette[classes[known]]
+    return Image.fromarray(image)
+
+
+def _data_uri(image: Image.Image, resampling: Image.Resampling, kind: str) -> str:
+    if image.width > _WIDTH:
+        image = image.resize((_WIDTH, max(1, round(image.height * _WIDTH / image.width))), resampling)
+    buffer = io.BytesIO()
+    if kind == 'PNG':
+        image.quantize(256).save(buffer, 'PNG', optimize=True)
+    else:
+        image.save(buffer, 'JPEG', quality=85)
+    return f'data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode("ascii")}'

@@ -1,0 +1,181 @@
+"""``robustness.json``: built from the finished cells, written, and read again with care."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, group_of, is_cityscapes_c
+from mmseg_tapadl.evaluation.robustness_scores import (
+    average_of_averages,
+    corruption_means,
+    mean_performance_under_corruption,
+    relative_performance,
+)
+from mmseg_tapadl.robustness.bootstrap import pack, spread, unpack
+from mmseg_tapadl.utils import atomic_write, write_json
+
+FORMAT = 'mmseg_tapadl.robustness'
+FORMAT_VERSION = 1
+SCORES = ('cityscapes_c', 'mPC', 'rPC')
+_CELL_KEYS = ('corruption', 'severity', 'mIoU', 'aAcc', 'IoU', 'pixels', 'resampled_mIoU')
+
+
+class ResultError(ValueError):
+    """A results file that cannot be used; the message names it."""
+
+
+def build_results(records: dict[Cell, dict], *, name: str, facts: dict[str, Any]) -> dict:
+    """The content of ``robustness.json``.
+
+    Percentages are unrounded, ``rPC`` is the fraction mPC / P, None stands for an undefined number.
+    ``cityscapes_c`` averages every corruption over its severities and then the corruptions, of whatever was
+    measured; ``cityscapes_c_complete`` says whether that was all of the 72 cells and thus may be compared with
+    published numbers. ``standard_error`` tells how much a score would move with other pictures.
+
+    Args:
+        records: What :func:`mmseg_tapadl.robustness.cell_runner.cell_record` made, the clean cell included.
+        name: The model's name in reports.
+        facts: ``preset``, ``config``, ``checkpoint``, ``seed``, ``channel_order``, ``classes``, ``sweep``,
+            ``pictures``, ``versions``: copied.
+
+    Raises:
+        ResultError: When a cell has no defined mIoU, because no class occurs in labels or predictions.
+    """
+    undefined = [cell.name for cell, record in records.items() if record['mIoU'] is None]
+    if undefined:
+        raise ResultError(
+            f'the mIoU of {", ".join(undefined)} is undefined: there is no labelled pixel in the test data'
+        )
+    corrupted = [cell for cell in records if cell != CLEAN]
+    miou = {cell: records[cell]['mIoU'] for cell in corrupted}
+    resampled = {cell: unpack(records[cell]['resampled_mIoU']) for cell in records}
+    scores = _scores(miou, records[CLEAN]['mIoU'])
+    # The same formulas on each resample show how far the scores would move.
+    moved = _resampled_scores({cell: resampled[cell] for cell in corrupted}, resampled[CLEAN])
+    return {
+        'format': FORMAT,
+        'format_version': FORMAT_VERSION,
+        'name': name,
+        **facts,
+        'clean': _cell_entry(records[CLEAN]),
+        'cells': [_cell_entry(records[cell]) for cell in corrupted],
+        'corruptions': corruption_means(miou),
+        **scores,
+        'cityscapes_c_complete': is_cityscapes_c(corrupted),
+        'standard_error': {
+            'clean': spread(resampled[CLEAN]),
+            **{score: spread(values) for score, values in moved.items()},
+        },
+        'time': {
+            'seconds': round(sum(record['seconds'] for record in records.values()), 3),
+            'finished': max(record['finished'] for record in records.values()),
+        },
+    }
+
+
+def _scores(miou: dict[Cell, float], clean: float) -> dict[str, float | None]:
+    mpc = mean_performance_under_corruption(miou)
+    return {'cityscapes_c': average_of_averages(miou), 'mPC': mpc, 'rPC': relative_performance(mpc, clean)}
+
+
+def _resampled_scores(cells: dict[Cell, np.ndarray], clean: np.ndarray) -> dict[str, np.ndarray]:
+    drawn = [
+        _scores({cell: float(v[b]) for cell, v in cells.items()}, float(clean[b])) for b in range(clean.size)
+    ]
+    return {score: np.array([np.nan if d[score] is None else d[score] for d in drawn]) for score in SCORES}
+
+
+def resamples_of(results: dict) -> dict[str, np.ndarray]:
+    """(B,) resamples of a results file: ``clean``, the scores, every corruption and every cell by name."""
+    clean = unpack(results['clean']['resampled_mIoU'])
+    cells = {Cell(c['corruption'], c['severity']): unpack(c['resampled_mIoU']) for c in results['cells']}
+    by_name: dict[str, list[np.ndarray]] = {}
+    for cell, values in cells.items():
+        by_name.setdefault(cell.corruption, []).append(values)
+    return {
+        'clean': clean,
+        **_resampled_scores(cells, clean),
+        **{name: np.mean(values, axis=0) for name, values in by_name.items()},
+        **{cell.name: values for cell, values in cells.items()},
+    }
+
+
+def _cell_entry(record: dict) -> dict:
+    entry = {key: record[key] for key in _CELL_KEYS}
+    entry['standard_error'] = spread(unpack(record['resampled_mIoU']))
+    # Already short; kept as text so that the file stays readable.
+    entry['resampled_mIoU'] = pack(unpack(record['resampled_mIoU']))
+    return entry
+
+
+def write_results(results: dict, work_dir: str | os.PathLike) -> list[Path]:
+    """Writes ``robustness.json`` and ``robustness.csv`` (one row a cell), each whole or not at all."""
+    json_file, csv_file = Path(work_dir) / 'robustness.json', Path(work_dir) / 'robustness.csv'
+    write_json(json_file, results)
+    with atomic_write(csv_file, 'w', encoding='utf-8', newline='') as file:
+        table = csv.writer(file)
+        table.writerow(['corruption', 'group', 'severity', 'mIoU', 'aAcc', *results['classes']])
+        for entry in [results['clean'], *results['cells']]:
+            group = '' if entry['corruption'] == CLEAN.corruption else group_of(entry['corruption'])
+            values = [entry['mIoU'], entry['aAcc'], *entry['IoU'].values()]
+            table.writerow(
+                [
+                    entry['corruption'],
+                    group,
+                    entry['severity'],
+                    *('' if v is None else repr(v) for v in values),
+                ]
+            )
+    return [json_file, csv_file]
+
+
+def read_results(path: str | os.PathLike) -> dict:
+    """Reads a ``robustness.json``.
+
+    Raises:
+        ResultError: Naming the file: missing, broken, of another version, or not a results file.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+    except OSError as error:
+        raise ResultError(f'{path}: cannot be read ({error.strerror})') from error
+    except UnicodeDecodeError as error:
+        raise ResultError(f'{path}: is not text, so not a robustness.json') from error
+    try:
+        results = json.loads(text)
+    except ValueError as error:
+        raise ResultError(f'{path}: is broken: {error}') from error
+    if not isinstance(results, dict) or results.get('format') != FORMAT:
+        raise ResultError(f'{path}: is not a robustness.json of tools/test_robustness.py')
+    if results.get('format_version') != FORMAT_VERSION:
+        raise ResultError(
+            f'{path}: has format version {results.get("format_version")}, this toolkit reads {FORMAT_VERSION}; '
+            'run tools/test_robustness.py again (finished cells are not measured again by the version that made them)'
+        )
+    try:
+        _check_content(results)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultError(f'{path}: is broken: {type(error).__name__}: {error}') from error
+    return results
+
+
+def _check_content(results: dict) -> None:
+    for entry in [results['clean'], *results['cells']]:
+        missing = [key for key in (*_CELL_KEYS, 'standard_error') if key not in entry]
+        if missing:
+            raise ValueError(
+                f'the cell {entry.get("corruption")} {entry.get("severity")} lacks {", ".join(missing)}'
+            )
+        if not isinstance(entry['mIoU'], (int, float)):
+            raise ValueError(f'the mIoU of {entry["corruption"]} {entry["severity"]} is not a number')
+        if list(entry['IoU']) != results['classes']:
+            raise ValueError(f'the classes of {entry["corruption"]} {entry["severity"]} are others')
+        unpack(entry['resampled_mIoU'])
+    if not results['cells']:
+        raise ValueError('there is no cell')
+    for key in ('name', 'preset', 'corruptions', 'pictures', 'seed', 'channel_order', *SCORES):
+        results[key]

@@ -1,0 +1,259 @@
+"""The sweep: one model over every cell of a preset, each finished cell saved at once."""
+
+import importlib.metadata
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.registry import init_default_scope
+from tqdm import tqdm
+
+from mmseg_tapadl.datasets.corruptions import picture_identity, warm_up
+from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, select_cells
+from mmseg_tapadl.robustness.cell_data import NamedPictures, check_pregenerated, dataset_for_cell, loader_for
+from mmseg_tapadl.robustness.cell_runner import cell_record, rank_and_processes, run_cell
+from mmseg_tapadl.robustness.cell_store import CellStore, digest_of
+from mmseg_tapadl.robustness.sweep_model import build_model
+from mmseg_tapadl.utils import sha256_of
+from mmseg_tapadl.version import __version__
+
+# A change of any of these may change a pixel or a prediction.
+_LIBRARIES = (
+    *('torch', 'numpy', 'scipy', 'scikit-image', 'opencv-python', 'pillow', 'numba'),
+    *('imagecorruptions-imaug', 'onedl-mmsegmentation', 'onedl-mmcv', 'onedl-mmengine', 'timm'),
+)
+# Config entries that change how a run goes but not what it measures.
+_NEUTRAL_KEYS = frozenset(
+    {
+        'work_dir',
+        'launcher',
+        'resume',
+        'load_from',
+        'num_workers',
+        'persistent_workers',
+        'prefetch_factor',
+        'pin_memory',
+    }
+)
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What to measure.
+
+    Attributes:
+        checkpoint: Path of the weights.
+        work_dir: Where cells and results go.
+        preset: A key of :data:`~mmseg_tapadl.evaluation.robustness_presets.PRESETS`.
+        corruptions: Only these, None for the preset's.
+        severities: Only these, None for the preset's.
+        seed: Of the random corruptions.
+        channel_order: ``'bgr'`` or ``'rgb'``.
+        pregenerated: A pre-generated Cityscapes-C to read corrupted pictures from, None to make them.
+        fresh: Throw the cells of a former sweep away.
+    """
+
+    checkpoint: str
+    work_dir: Path
+    preset: str = 'cityscapes-c'
+    corruptions: list[str] | None = None
+    severities: list[int] | None = None
+    seed: int = 0
+    channel_order: str = 'bgr'
+    pregenerated: str | None = None
+    fresh: bool = False
+
+    def cells(self) -> list[Cell]:
+        """The cells, without the clean one."""
+        return select_cells(self.preset, corruptions=self.corruptions, severities=self.severities)
+
+
+@dataclass
+class Sweep:
+    """A sweep that is ready to run, or has run.
+
+    Attributes:
+        config: The model's config.
+        options: What to measure.
+        clean: The data set without corruption.
+        store: The finished cells.
+        records: Those of this sweep, by cell; complete after :meth:`run`.
+        model: Built when first needed.
+        skipped: How many cells were there already.
+    """
+
+    config: Config
+    options: SweepOptions
+    clean: NamedPictures
+    store: CellStore
+    records: dict[Cell, dict] = field(default_factory=dict)
+    model: torch.nn.Module | None = None
+    skipped: int = 0
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return list(self.clean.metainfo['classes'])
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells in the order of measuring; the clean one first."""
+        return [CLEAN, *self.options.cells()]
+
+    def dataset(self, cell: Cell) -> NamedPictures:
+        """The pictures of a cell."""
+        return dataset_for_cell(
+            self.config.test_dataloader.dataset,
+            cell,
+            seed=self.options.seed,
+            channel_order=self.options.channel_order,
+            pregenerated=self.options.pregenerated,
+        )
+
+    def ready_model(self) -> torch.nn.Module:
+        """The model, built at the first call."""
+        if self.model is None:
+            self.model = build_model(self.config, self.options.checkpoint)
+        return self.model
+
+    def run(self, say: Callable[[str], None] = print) -> None:
+        """Measures every cell that is not finished yet.
+
+        Args:
+            say: Told how many cells were skipped, and each cell's score.
+
+        Raises:
+            PictureError: When a picture cannot be read; finished cells are kept.
+        """
+        # One process looks and tells the others, or they might not agree on what is left.
+        found = [self._finished() if is_main_process() else {}]
+        broadcast_object_list(found)
+        self.records = found[0]
+        self.skipped = len(self.records)
+        left = [cell for cell in self.cells if cell not in self.records]
+        if self.skipped:
+            say(f'skipped {self.skipped} finished cells of {len(self.cells)}, {len(left)} left')
+        if not left:
+            return
+        model = self.ready_model()
+        warm_up(tuple(cell.corruption for cell in left))
+        rank, processes = rank_and_processes()
+        share = sum(len(batch) for batch in self._loader(self.clean, rank, processes).batch_sampler)
+        with tqdm(
+            total=share * len(left), unit='picture', dynamic_ncols=True, disable=rank != 0, smoothing=0.05
+        ) as progress:
+            for cell in left:
+                progress.set_description(cell.name.replace('_', ' '))
+                start = time.perf_counter()
+                counts = run_cell(
+                    model,
+                    self._loader(self.dataset(cell), rank, processes),
+                    classes=self.classes,
+                    ignore_index=self.ignore_index,
+                    half_precision=bool((self.config.get('test_cfg') or {}).get('fp16', False)),
+                    on_pictures=progress.update,
+                )
+                record = cell_record(cell, counts, self.classes, time.perf_counter() - start)
+                if is_main_process():
+                    self.store.save(cell, record)
+                self.records[cell] = record
+                if is_main_process():
+                    shown = 'undefined' if record['mIoU'] is None else f'{record["mIoU"]:6.2f}'
+                    progress.write(f'{cell.name.replace("_", " "):<22} mIoU {shown}')
+
+    def _finished(self) -> dict[Cell, dict]:
+        return {cell: record for cell in self.cells if (record := self.store.load(cell)) is not None}
+
+    @property
+    def ignore_index(self) -> int:
+        """The label value that does not count, as the config's metric says."""
+        evaluator = self.config.get('test_evaluator') or {}
+        first = evaluator[0] if isinstance(evaluator, (list, tuple)) else evaluator
+        return int(first.get('ignore_index', 255))
+
+    def _loader(self, dataset: NamedPictures, rank: int, processes: int):
+        settings = self.config.test_dataloader
+        return loader_for(
+            dataset,
+            batch_size=int(settings.get('batch_size', 1)),
+            num_workers=int(settings.get('num_workers', 0)),
+            rank=rank,
+            processes=processes,
+        )
+
+
+def prepare_sweep(config: Config, options: SweepOptions) -> Sweep:
+    """Checks everything that can be checked before the model is built, and takes the work dir.
+
+    Args:
+        config: Any mmseg 1.x config with a ``test_dataloader``.
+        options: What to measure.
+
+    Raises:
+        ValueError: For an unknown preset, corruption or severity, a config without test data.
+        SweepMismatch: When the work dir holds another sweep.
+        FileNotFoundError: When data or the checkpoint are missing.
+    """
+    from mmseg.utils import register_all_modules
+
+    cells = options.cells()
+    if not config.get('test_dataloader'):
+        raise ValueError(f'{config.filename} has no test_dataloader, so there is nothing to measure on')
+    if not os.path.isfile(options.checkpoint):
+        raise FileNotFoundError(f'the checkpoint {options.checkpoint} does not exist')
+    register_all_modules(init_default_scope=False)
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    clean = dataset_for_cell(
+        config.test_dataloader.dataset, CLEAN, seed=options.seed, channel_order=options.channel_order
+    )
+    if len(clean) == 0:
+        raise FileNotFoundError('the test data set of the config holds no picture; check its data_root')
+    if options.pregenerated is not None:
+        check_pregenerated(options.pregenerated, clean, config.test_dataloader.dataset, cells)
+    store = CellStore(options.work_dir, sweep_identity(config, options, clean))
+    if is_main_process():
+        store.open(fresh=options.fresh)
+    barrier()
+    return Sweep(config=config, options=options, clean=clean, store=store)
+
+
+def sweep_identity(config: Config, options: SweepOptions, clean: NamedPictures) -> dict[str, Any]:
+    """All that the numbers of a sweep depend on; two sweeps of equal identity may share cells."""
+    root = getattr(clean.dataset, 'data_root', None)
+    pictures = [picture_identity(clean.img_path(index), root) for index in range(len(clean))]
+    return {
+        'config': digest_of(_without_neutral(config.to_dict())),
+        'checkpoint': sha256_of(options.checkpoint),
+        'preset': options.preset,
+        'cells': [cell.name for cell in options.cells()],
+        'seed': options.seed,
+        'channel order': options.channel_order,
+        'pre-generated data': options.pregenerated and os.path.abspath(options.pregenerated),
+        'pictures': digest_of(pictures),
+        'versions': library_versions(),
+    }
+
+
+def _without_neutral(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_neutral(item) for key, item in value.items() if key not in _NEUTRAL_KEYS}
+    if isinstance(value, (list, tuple)):
+        return [_without_neutral(item) for item in value]
+    return value
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of what makes pixels and predictions."""
+    versions = {'mmseg_tapadl': __version__}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
