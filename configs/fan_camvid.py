@@ -10,3 +10,4 @@ model = dict(
     backbone=dict(drop_path_rate=0.0),
     test_cfg=dict(_delete_=True, mode='whole'),
 )
+default_hooks = dict(checkpoint=dict(interval=100))
