@@ -49,7 +49,9 @@ def to_plain(value: Any, where: str = 'checkpoint', depth: int = 0) -> Any:
     if isinstance(value, _SCALARS):
         return value
     if isinstance(value, dict):
-        plain: Any = OrderedDict() if isinstance(value, OrderedDict) else {}
+        plain: Any = {}
+        if isinstance(value, OrderedDict):
+            plain = OrderedDict()
         for key, item in value.items():
             plain[key if isinstance(key, (int, tuple)) else str(key)] = to_plain(
                 item, f'{where}.{key}', depth + 1

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+import torch
 from mmengine.hooks import EMAHook
 
 from mmseg_tapadl.engine.errors import RunMismatchError
 
-# What goes on with a note, because it changes the speed or the length but not the meaning.
-_MAY_CHANGE = {'max_iters', 'schedule', 'processes', 'batch_size'}
+# What goes on with a note: it changes speed, length or the last bits, but not the meaning.
+_MAY_CHANGE = {'max_iters', 'schedule', 'processes', 'batch_size', 'threads', 'device'}
 
 
 def facts_of(runner: Any) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def facts_of(runner: Any) -> dict[str, Any]:
     Returns:
         ``seed``, ``processes``, ``batch_size`` (per process), ``accumulate``, ``max_iters``,
         ``schedule`` (the param_scheduler as JSON text), ``optimizer``, ``classes``, ``pictures``,
-        ``amp`` and ``ema``.
+        ``amp``, ``ema``, ``device`` and ``threads``.
     """
     dataset = runner.train_dataloader.dataset
     optimizer = runner.optim_wrapper
@@ -32,6 +33,8 @@ def facts_of(runner: Any) -> dict[str, Any]:
         'classes': list(getattr(dataset, 'metainfo', {}).get('classes') or []),
         'pictures': len(dataset),
         'amp': type(optimizer).__name__,
+        'device': next(runner.model.parameters()).device.type,
+        'threads': torch.get_num_threads(),
         'ema': any(isinstance(hook, EMAHook) for hook in runner.hooks),
     }
 

@@ -14,6 +14,7 @@ from mmseg_tapadl.engine.checkpoint_io import CheckpointError, read_checkpoint
 from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
 from mmseg_tapadl.engine.config import ConfigError, load_config
 from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
+from mmseg_tapadl.engine.pretrained import check_encoder_coverage, start_encoder_from
 from mmseg_tapadl.engine.work_dir import newest_whole, refuse_used
 
 DataCheck = Callable[[Config, list[str]], None]
@@ -66,7 +67,7 @@ def train(
         if trust and path:
             trust_checkpoint(path)
     if pretrained:
-        _set_pretrained(cfg, pretrained)
+        start_encoder_from(cfg, pretrained)
     cfg.launch_notes = prepare_processes(cfg, launcher)
     with main_process_first() as is_first:
         if is_first:
@@ -84,15 +85,10 @@ def train(
         raise ConfigError(
             f"{config}: no runner_type; take it over from _base_/default_runtime.py (runner_type = 'TrustedRunner')"
         )
+    if pretrained:
+        check_encoder_coverage(runner, pretrained)
     runner.train()
     return runner
-
-
-def _set_pretrained(cfg: Config, path: str) -> None:
-    """Names the weights the encoder starts from, after a look into the file."""
-    if not path.startswith(('http://', 'https://')):
-        read_checkpoint(path, trust=False) if not os.path.isfile(path) else None
-    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
 
 
 def _adopt_seed(cfg: Config, resume: str) -> None:
