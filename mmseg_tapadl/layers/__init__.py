@@ -5,6 +5,7 @@ from mmseg_tapadl.layers.attention_watch import AttentionWatch, WatchableAttenti
 from mmseg_tapadl.layers.diversified_attention import diversified_attention
 from mmseg_tapadl.layers.fan_block import ClosingBlock, FANBlock
 from mmseg_tapadl.layers.level_fusion import fuse_levels
+from mmseg_tapadl.layers.normed_classifier import can_classify_normed, normed_classifier
 from mmseg_tapadl.layers.sine_position import SinePositionCode
 from mmseg_tapadl.layers.stems import ConvEmbed, HybridEmbed
 from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool, token_aware_avg_pool
@@ -18,8 +19,10 @@ __all__ = [
     'SinePositionCode',
     'TokenAwareAvgPool',
     'WatchableAttention',
+    'can_classify_normed',
     'checkpoint_module',
     'diversified_attention',
     'fuse_levels',
+    'normed_classifier',
     'token_aware_avg_pool',
 ]

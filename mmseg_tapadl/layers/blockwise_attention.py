@@ -58,20 +58,25 @@ class BlockwiseAttention(torch.autograd.Function):
         ctx: Any, grad_out: Tensor | None, grad_diversity: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         q, k, v, kept_mean, unit_sum = ctx.saved_tensors
+        needs_q, needs_k, needs_v = ctx.needs_input_grad[:3]
         dtype = statistics_dtype(q)
-        grad_q = torch.empty_like(q)
+        grad_q = torch.empty_like(q) if needs_q else None
         # k and v gather gradient from every block, so theirs is summed in the accurate dtype.
-        grad_k, grad_v = torch.zeros_like(k, dtype=dtype), torch.zeros_like(v, dtype=dtype)
+        grad_k = torch.zeros_like(k, dtype=dtype) if needs_k else None
+        grad_v = torch.zeros_like(v, dtype=dtype) if needs_v else None
         with torch.autocast(q.device.type, enabled=False):
             for b in range(len(q)):
+                out_b, q_b, k_b, v_b = (
+                    None if x is None else x[b] for x in (grad_out, grad_q, grad_k, grad_v)
+                )
                 pull = None
                 if grad_diversity is not None:
                     pull = DiversityPull(
                         kept_mean[b], unit_sum[b], grad_diversity[b], ctx.limit, *q.shape[1:3]
                     )
-                grad = None if grad_out is None else grad_out[b]
-                walk_backward(q[b], k[b], v[b], ctx.scale, grad, pull, grad_q[b], grad_k[b], grad_v[b])
-        return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), None, None
+                walk_backward(q[b], k[b], v[b], ctx.scale, out_b, pull, q_b, k_b, v_b)
+        grad_k, grad_v = (None if x is None else x.to(q.dtype) for x in (grad_k, grad_v))
+        return grad_q, grad_k, grad_v, None, None
 
 
 def walk_forward(
@@ -105,29 +110,37 @@ def walk_backward(
     scale: float,
     grad_out: Tensor | None,
     pull: 'DiversityPull | None',
-    grad_q: Tensor,
-    grad_k: Tensor,
-    grad_v: Tensor,
+    grad_q: Tensor | None,
+    grad_k: Tensor | None,
+    grad_v: Tensor | None,
 ) -> None:
-    """One image: writes the gradient of q, adds those of k and v to ``grad_k`` and ``grad_v``."""
+    """One image: writes the gradient of q, adds those of k and v to ``grad_k`` and ``grad_v``, where asked.
+
+    ``grad_out`` and ``pull`` are what reaches the attended values and the diversity; ``None`` is nothing.
+    """
     dtype = statistics_dtype(q)
     q, k, v = (q * scale).to(dtype), k.to(dtype), v.to(dtype)
-    buffer = BlockBuffer(q, k)
-    grad_buffer = BlockBuffer(q, k)
-    for block in buffer.blocks():
-        p = buffer.attend(block)
-        dp = grad_buffer.view(block)
+    p_buffer, grad_buffer = BlockBuffer(q, k), BlockBuffer(q, k)
+    for block in p_buffer.blocks():
+        p = p_buffer.attend(block)
+        grad_p = grad_buffer.view(block)
         if grad_out is None:
-            dp.zero_()
+            grad_p.zero_()
         else:
-            g = grad_out[:, block].to(dtype)
-            grad_v.baddbmm_(p.transpose(1, 2), g)
-            torch.bmm(g, v.transpose(1, 2), out=dp)
+            grad_block = grad_out[:, block].to(dtype)
+            torch.bmm(grad_block, v.transpose(1, 2), out=grad_p)
+            if grad_v is not None:
+                grad_v.baddbmm_(p.transpose(1, 2), grad_block)
+        if grad_q is None and grad_k is None:
+            continue
         if pull is not None:
-            dp += pull.on_rows(p.mean(0))
-        ds = torch.ops.aten._softmax_backward_data.out(dp, p, -1, dtype, grad_input=dp)
-        grad_q[:, block] = (ds @ k).mul_(scale)
-        grad_k.baddbmm_(ds.transpose(1, 2), q[:, block])
+            grad_p += pull.on_rows(p.mean(0))
+        # The softmax backward, fused: grad_p becomes the gradient of the scores, in place.
+        torch.ops.aten._softmax_backward_data.out(grad_p, p, -1, dtype, grad_input=grad_p)
+        if grad_q is not None:
+            grad_q[:, block] = (grad_p @ k).mul_(scale)
+        if grad_k is not None:
+            grad_k.baddbmm_(grad_p.transpose(1, 2), q[:, block])
 
 
 class DiversityPull:

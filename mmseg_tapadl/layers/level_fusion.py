@@ -53,8 +53,11 @@ def fuse_levels(
     by_size: dict[torch.Size, Tensor] = {}
     for feature, (weight, bias), part in zip(features, projections, parts, strict=True):
         composed = part @ weight
-        shift = None if bias is None else part @ bias
-        own = F.conv2d(feature, composed[:, :, None, None], shift)
+        # A matrix product rather than a convolution: its result is channel by channel in memory for any
+        # memory format of the feature, as the chunks of channels below want it.
+        own = torch.matmul(composed, feature.flatten(2)).unflatten(2, feature.shape[2:])
+        if bias is not None:
+            own = own.add_((part @ bias)[:, None, None])
         # Levels of one size are added before they are upsampled.
         key = own.shape[-2:]
         by_size[key] = by_size[key].add_(own) if key in by_size else own

@@ -8,7 +8,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_tapadl.layers import fuse_levels
+from mmseg_tapadl.layers import can_classify_normed, fuse_levels, normed_classifier
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 
 
@@ -66,4 +66,11 @@ class FANHead(BaseDecodeHead):
             [(p.weight, p.bias) for p in projections],
             self.linear_fuse.conv.weight,
         )
-        return self.cls_seg(self.linear_fuse.activate(self.linear_fuse.norm(fused)))
+        norm, activation = self.linear_fuse.norm, self.linear_fuse.activate
+        if not can_classify_normed(norm, activation):
+            return self.cls_seg(activation(norm(fused)))
+        mask = None
+        if self.dropout is not None and self.training:
+            # Dropout2d drops whole channels: of ones it makes their factors, from the same random numbers.
+            mask = self.dropout(fused.new_ones(*fused.shape[:2], 1, 1))
+        return normed_classifier(fused, norm, mask, self.conv_seg.weight, self.conv_seg.bias)
