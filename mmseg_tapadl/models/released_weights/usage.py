@@ -1,0 +1,39 @@
+"""The command in which a converted file is used: which config, and what to change in it."""
+
+from mmseg_tapadl.models.backbones.fan_arch import FAN_ARCHS
+from mmseg_tapadl.models.released_weights.recognition import ReleasedWeights
+
+CONFIG_ARCH = 'base_hybrid'
+CONFIG_BRANCHES = 4
+
+
+def usage_of(source: ReleasedWeights, path: str) -> str:
+    """A command line for tools/test.py (a segmenter) or tools/train.py (an encoder).
+
+    Args:
+        source: What the file was before it was converted.
+        path: Where the converted file is.
+    """
+    options = config_options(source)
+    changes = f' --cfg-options {" ".join(options)}' if options else ''
+    if source.is_segmentor:
+        config = 'fan_cityscapes' if source.num_branches is None else 'fan_tapadl_cityscapes'
+        return f'python tools/test.py configs/{config}.py {path}{changes}'
+    # Weights without TAP serve a model with TAP: it starts as nearly the identity.
+    return f'python tools/train.py configs/fan_tapadl_cityscapes.py --pretrained {path}{changes}'
+
+
+def config_options(source: ReleasedWeights) -> list[str]:
+    """What differs from the configs of FAN-B-Hybrid."""
+    options = []
+    if source.arch != CONFIG_ARCH:
+        sizes = FAN_ARCHS[source.arch]
+        channels = [128, 256][: len(sizes.stem_depths)]
+        channels += [sizes.embed_dim] * (4 - len(channels))
+        options += [
+            f'model.backbone.arch={source.arch}',
+            f'model.decode_head.in_channels={",".join(map(str, channels))}',
+        ]
+    if source.num_branches not in (None, CONFIG_BRANCHES):
+        options.append(f'model.backbone.tap.num_branches={source.num_branches}')
+    return options
