@@ -8,12 +8,13 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_tapadl.layers import AttentionWatch
+from mmseg_tapadl.models.segmentors.sliding_window import SlidingWindowMixin
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 
 
 @MODELS.register_module()
 @lists_valid_arguments
-class AttentionEncoderDecoder(EncoderDecoder):
+class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
     """``EncoderDecoder`` plus ``loss_attention``, a loss on how the encoder's tokens attend.
 
     Everything else is mmseg's. At test time nothing is watched and nothing is computed for the loss.
