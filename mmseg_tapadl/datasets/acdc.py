@@ -95,11 +95,12 @@ class ACDCDataset(BaseSegDataset):
         if self.ann_file:
             entries = [entry for entry in super().load_data_list() if '_ref' not in entry['img_path']]
         else:
-            entries = self._list_pictures()
+            entries = self.list_pictures()
         self._settle_labels(entries)
         return entries
 
-    def _list_pictures(self) -> list[dict]:
+    def list_pictures(self) -> list[dict]:
+        """As :meth:`load_data_list` without an ``ann_file``, whether or not the labels are there."""
         images, labels = (Path(self.data_prefix[key]) for key in ('img_path', 'seg_map_path'))
         self._check_folders(images)
         entries = []

@@ -1,0 +1,78 @@
+"""Judging the ids of a label, and guessing why they are wrong."""
+
+from collections.abc import Iterable
+
+from cityscapesscripts.helpers.labels import labels as CITYSCAPES_LABELS
+
+VOID = 255
+CITYSCAPES_CLASSES = sum(0 <= label.trainId < VOID for label in CITYSCAPES_LABELS)
+_LABEL_IDS = frozenset(label.id % 256 for label in CITYSCAPES_LABELS)
+CONVERSION = (
+    'make trainIds of them with cityscapesScripts: '
+    'CITYSCAPES_DATASET={root} python -m cityscapesscripts.preparation.createTrainIdLabelImgs '
+    '(writes *_gtFine_labelTrainIds.png from the *_polygons.json)'
+)
+
+
+class IdRules:
+    """Which stored ids are right, after the data set's mapping.
+
+    Args:
+        num_classes: Classes, numbered from 0.
+        ignore_index: The id of void.
+        label_map: Stored id to class, or None; as mmseg's ``LoadAnnotations`` applies it.
+        reduce_zero_label: Whether 0 is void and the rest count from 1.
+        data_root: For the advice.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        ignore_index: int = VOID,
+        label_map: dict[int, int] | None = None,
+        reduce_zero_label: bool = False,
+        data_root: str = '.',
+    ):
+        self.num_classes, self.ignore_index, self.data_root = num_classes, ignore_index, data_root
+        self.label_map, self.reduce_zero_label = label_map or {}, reduce_zero_label
+
+    def final(self, stored: int) -> int:
+        """The class that a stored id becomes when it is loaded."""
+        value = stored
+        if self.reduce_zero_label:
+            value = VOID if value in (0, VOID) else value - 1
+        return self.label_map.get(value, value)
+
+    def is_void(self, stored: int) -> bool:
+        """Whether it marks void pixels."""
+        return self.final(stored) in (self.ignore_index, VOID)
+
+    def wrong(self, stored: Iterable[int]) -> list[int]:
+        """The stored ids that are neither a class nor void."""
+        return [i for i in stored if not self.is_void(i) and not 0 <= self.final(i) < self.num_classes]
+
+    def guess(self, stored: Iterable[int]) -> str:
+        """The likely cause of ids of which some are wrong; empty when nothing fits."""
+        ids = set(stored)
+        wrong = set(self.wrong(ids))
+        classes = self.num_classes
+        city = classes == CITYSCAPES_CLASSES and ids <= _LABEL_IDS
+        if max(ids, default=0) >= 1000:
+            return 'these look like instanceIds (class * 1000 + number), not trainIds; ' + self.advice()
+        if city and len(wrong) > 1:
+            return 'these look like Cityscapes labelIds, given where trainIds belong; ' + self.advice()
+        if len(ids) > 60:
+            return 'so many values are a picture or a colour label saved in grey, not class ids'
+        if wrong == {classes} and not self.reduce_zero_label:
+            return (
+                f'the ids look shifted by one: they end at {classes}, not at {classes - 1}; subtract 1 in the files, '
+                'or set reduce_zero_label=True if 0 is void'
+            )
+        if city:
+            return 'perhaps Cityscapes labelIds, given where trainIds belong; ' + self.advice()
+        return ''
+
+    def advice(self) -> str:
+        """How to make trainIds."""
+        return CONVERSION.format(root=self.data_root)
