@@ -11,6 +11,7 @@ L = 1/N s^ . u, where s^ is T(abar) at length 1 and u is the sum of the T(a_i) a
 two sums over the queries, which ``layers/blockwise_attention.py`` takes on one walk over P.
 """
 
+import torch
 from torch import Tensor
 
 from mmseg_tapadl.layers.blockwise_attention import BlockwiseAttention
@@ -29,7 +30,7 @@ def diversified_attention(
         threshold: tau of the paper, above 0; attention above ``tau / M`` counts.
 
     Returns:
-        The attended values (B, H, N, E) in the dtype of q, and the diversity of each image (B,), from 0
+        The attended values (B, H, N, E) in the dtype of q (under autocast, in autocast's), and the diversity of each image (B,), from 0
         (no two queries attend alike) to 1 (all attend to the same few keys), in float32, or float64
         if q is. Both carry gradients; the diversity's is exact wherever no entry equals the threshold.
 
@@ -37,9 +38,18 @@ def diversified_attention(
         ValueError: Shapes, dtypes or devices that do not agree, an empty axis, a threshold that is not
             positive.
     """
+    q, k, v = (to_autocast_dtype(x) for x in (q, k, v))
     check_attention_inputs(q, k, v, threshold)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return BlockwiseAttention.apply(q, k, v, scale, threshold)
+
+
+def to_autocast_dtype(x: Tensor) -> Tensor:
+    """Casts as ``scaled_dot_product_attention`` would under autocast: all but float64."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device) and x.is_floating_point() and x.dtype != torch.float64:
+        return x.to(torch.get_autocast_dtype(device))
+    return x
 
 
 def check_attention_inputs(q: Tensor, k: Tensor, v: Tensor, threshold: float) -> None:

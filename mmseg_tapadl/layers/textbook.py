@@ -3,8 +3,11 @@
 Nothing of the product calls them; tests hold the fast forms against them, benchmarks measure both.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def textbook_diversified_attention(
@@ -41,3 +44,42 @@ def unit(x: Tensor) -> Tensor:
     square = x.square().sum(dim=-1, keepdim=True)
     is_zero = square == 0
     return torch.where(is_zero, 0.0, x / torch.where(is_zero, 1.0, square).sqrt())
+
+
+def textbook_token_aware_avg_pool(x: Tensor, weights: Tensor) -> Tensor:
+    """Token-aware average pooling by unfolding: 9 copies of the tokens for each branch (paper, section 3.1).
+
+    Args:
+        x: Tokens on their grid (B, C, H, W).
+        weights: Weights of the branches (B, K, H, W); branch 0 is the identity.
+
+    Returns:
+        The pooled tokens (B, C, H, W).
+    """
+    branches = [x]
+    for dilation in range(1, weights.shape[1]):
+        neighbours = F.unfold(x, kernel_size=3, dilation=dilation, padding=dilation)  # (B, C * 9, H * W)
+        branches.append(neighbours.unflatten(1, (-1, 9)).mean(dim=2).view_as(x))
+    return (torch.stack(branches, dim=1) * weights.unsqueeze(2)).sum(dim=1)
+
+
+def textbook_fuse_levels(
+    features: Sequence[Tensor], projections: Sequence[tuple[Tensor, Tensor | None]], fuse_weight: Tensor
+) -> Tensor:
+    """The fusion of a decode head as it is drawn: project, upsample, concatenate (last first), convolve.
+
+    Args:
+        features: One (B, C_i, H_i, W_i) a level; the first sets the size of the result.
+        projections: For each level the weight (E_i, C_i) and bias (E_i,) or ``None`` of its projection.
+        fuse_weight: Weight (E, sum of E_i, 1, 1) of the 1x1 convolution.
+
+    Returns:
+        The fused features (B, E, H_1, W_1).
+    """
+    size = features[0].shape[2:]
+    levels = []
+    for feature, (weight, bias) in zip(features, projections, strict=True):
+        projected = F.linear(feature.flatten(2).transpose(1, 2), weight, bias).transpose(1, 2)
+        projected = projected.unflatten(2, feature.shape[2:])
+        levels.append(F.interpolate(projected, size, mode='bilinear', align_corners=False))
+    return F.conv2d(torch.cat(levels[::-1], dim=1), fuse_weight)
