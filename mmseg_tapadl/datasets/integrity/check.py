@@ -200,8 +200,7 @@ def _judge_label(
 
 
 def _file_fault(role: str, path: str, fact: Facts, other: str | None) -> Fault:
-    kind = 'undecodable' if fact.kind == 'missing' and role == 'label' else fact.kind
-    return Fault(f'{role}_{kind}', path, fact.problem or '', other=other)
+    return Fault(f'{role}_{fact.kind}', path, fact.problem or '', other=other)
 
 
 def _joined(first: Report, second: Report) -> Report:

@@ -87,7 +87,7 @@ def list_dataset(dataset: Any) -> Listing:
     )
     entries = _entries(dataset, listing)
     labels = [entry['seg_map_path'] for entry in entries if entry.get('seg_map_path')]
-    there = {path for path in labels if os.path.lexists(path)}
+    there = {path for path in labels if os.path.exists(path)}
     if wants_labels is None:
         wants_labels = not dataset.test_mode
     label_free = not there and not wants_labels
@@ -133,7 +133,8 @@ def _missing_label(image: str, label: str, dataset: BaseSegDataset, listing: Lis
         stem = label.removesuffix('labelTrainIds.png')
         if os.path.isfile(f'{stem}labelIds.png') or os.path.isfile(f'{stem}polygons.json'):
             hint = 'its labelIds or polygons are there; ' + CONVERSION.format(root=listing.data_root)
-    return Fault('label_missing', label, 'does not exist', hint, other=image)
+    reason = 'is a link to nothing' if os.path.islink(label) else 'does not exist'
+    return Fault('label_missing', label, reason, hint, other=image)
 
 
 def _labels_without_picture(dataset: BaseSegDataset, listed: set[str]) -> list[Fault]:
