@@ -150,6 +150,10 @@ def check_zip(file: BinaryIO, path: str, size: int) -> zipfile.ZipFile:
         raise CheckpointError(f'{path}: cut short or damaged: {error} ({size} bytes)') from None
     if len(entries) > _MAX_ENTRIES:
         raise CheckpointError(f'{path}: refused, {len(entries)} entries in the archive')
+    if any(entry.filename.endswith('/constants.pkl') for entry in entries):
+        raise CheckpointError(
+            f'{path}: this file holds a TorchScript program, not only weights; refused, nothing of it was run'
+        )
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise CheckpointError(
             f'{path}: refused, its entries are compressed (PyTorch stores them plainly; this may be a bomb)'
@@ -157,11 +161,6 @@ def check_zip(file: BinaryIO, path: str, size: int) -> zipfile.ZipFile:
     claimed = sum(entry.file_size for entry in entries)
     if claimed > size:
         raise CheckpointError(f'{path}: refused, its entries claim {claimed} bytes but the file has {size}')
-    names = [entry.filename for entry in entries]
-    if any(name.endswith('/constants.pkl') for name in names):
-        raise CheckpointError(
-            f'{path}: this file holds a TorchScript program, not only weights; refused, nothing of it was run'
-        )
     pickles = [entry for entry in entries if entry.filename.rpartition('/')[2] == 'data.pkl']
     if len(pickles) != 1:
         raise CheckpointError(f'{path}: not a checkpoint: a ZIP archive with {len(pickles)} data.pkl inside')

@@ -9,6 +9,7 @@ travels inside the file (in the comment that ends every ZIP archive, in the meta
 so that it survives a copy, and there is no moment with a file but no digest.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -47,6 +48,8 @@ _COMMENT_BYTES = len(_TAG) + 64
 _HEADER_KEY = 'sha256'
 _BLANK = '0' * 64
 _CHUNK = 1 << 20
+# The disk, the quota, or the largest file allowed.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskFullError(OSError):
@@ -143,7 +146,7 @@ def write_bytes(data: bytes, path: str | os.PathLike) -> None:
             if comment:
                 file.write(struct.pack('<H', len(comment)) + comment)
     except OSError as error:
-        if error.errno != 28:
+        if error.errno not in _NO_ROOM:
             raise
         raise DiskFullError(_disk_full_text(path, needed, shutil.disk_usage(path.parent).free)) from None
 
@@ -255,6 +258,8 @@ def _check_crcs(file: BinaryIO, name: str, size: int, trust: bool) -> None:
     if trust:
         return
     archive = check_zip(file, name, size)
+    if archive.comment:
+        raise CheckpointError(f'{name}: damaged: it ends with something that is not the digest of its bytes')
     try:
         broken = archive.testzip()
     except Exception as error:
@@ -294,12 +299,17 @@ def _json_ready(value: Any) -> Any:
 
 def _check_safetensors_digest(file: BinaryIO, name: str, header: dict) -> None:
     metadata = header.get('__metadata__')
-    expected = metadata.get(_HEADER_KEY) if isinstance(metadata, dict) else None
-    if not isinstance(expected, str) or not re.fullmatch('[0-9a-f]{64}', expected):
+    values = metadata if isinstance(metadata, dict) else {}
+    # Also under another name: a flipped bit in the name must not switch the check off.
+    digests = [
+        value for value in values.values() if isinstance(value, str) and re.fullmatch('[0-9a-f]{64}', value)
+    ]
+    if _HEADER_KEY not in values and not digests:
         return
+    expected = str(values.get(_HEADER_KEY, digests[0] if digests else ''))
     file.seek(0)
     digest = hashlib.sha256()
-    first = file.read(8 + max(_CHUNK, file_header_length(file)))
+    first = file.read(8 + max(_CHUNK, _header_length(file)))
     digest.update(first.replace(expected.encode(), _BLANK.encode(), 1))
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
@@ -307,7 +317,7 @@ def _check_safetensors_digest(file: BinaryIO, name: str, header: dict) -> None:
         raise CheckpointError(f'{name}: damaged: its bytes are not those that were written (SHA-256 differs)')
 
 
-def file_header_length(file: BinaryIO) -> int:
+def _header_length(file: BinaryIO) -> int:
     """The length in bytes of a safetensors header; the file's position is kept."""
     here = file.tell()
     file.seek(0)

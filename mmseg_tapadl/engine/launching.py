@@ -1,5 +1,6 @@
 """Starting and ending a run: processes, devices, errors and the exit status."""
 
+import errno
 import os
 import sys
 import traceback
@@ -134,7 +135,7 @@ def exit_status_of(error: BaseException) -> int:
         return 130
     if isinstance(error, NotFiniteError):
         return EXIT_NOT_FINITE
-    if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno == 28):
+    if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return EXIT_DISK_FULL
     if isinstance(error, (CheckpointError, ConfigError, RunMismatchError, SampleError, *_input_errors())):
         return EXIT_INPUT

@@ -15,6 +15,7 @@ from mmseg_tapadl.engine.checkpoint_guards import CheckpointError, InertObject
 
 _SCALARS = (str, bytes, bool, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
 _MAX_DEPTH = 100
+_MAX_VALUES = 50_000_000
 
 
 def to_plain(value: Any, where: str = 'checkpoint', depth: int = 0) -> Any:
@@ -74,55 +75,74 @@ def to_plain(value: Any, where: str = 'checkpoint', depth: int = 0) -> Any:
     )
 
 
-def from_file(value: Any, path: str, limit: int, seen: dict[int, Any] | None = None, depth: int = 0) -> Any:
+def from_file(value: Any, path: str, limit: int) -> Any:
     """Cleans what a reader returned: foreign log objects become dicts, claims of size are checked.
 
     Args:
         value: What the file held.
         path: The file's name, for messages.
         limit: The most bytes one tensor may claim (it may view its storage many times over).
-        seen: Containers already cleaned; a small file can refer to one list a billion times.
-        depth: How deep ``value`` lies.
 
     Raises:
-        CheckpointError: For tensors that claim more than ``limit``, objects, or nesting without end.
+        CheckpointError: For tensors that claim more than ``limit``, objects, nesting or repetition without end.
     """
-    seen = {} if seen is None else seen
-    if depth > _MAX_DEPTH:
-        raise CheckpointError(f'{path}: refused, nested too deeply')
-    if isinstance(value, (torch.Tensor, np.ndarray)):
-        count = value.numel() if isinstance(value, torch.Tensor) else value.size
-        width = value.element_size() if isinstance(value, torch.Tensor) else value.itemsize
-        if count * width > limit or getattr(value, 'is_meta', False):
+    return _Cleaner(path, limit).clean(value, 0)[0]
+
+
+class _Cleaner:
+    """One walk over a checkpoint; every container is visited once, however often it is referred to."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self.path = path
+        self.limit = limit
+        self._done: dict[int, tuple[Any, int]] = {}
+        # Keeps every original alive: the identity of a freed one could come back as another's.
+        self._originals: list[Any] = []
+
+    def clean(self, value: Any, depth: int) -> tuple[Any, int]:
+        """The cleaned value, and how many values it holds for someone who follows every reference."""
+        if depth > _MAX_DEPTH:
+            raise CheckpointError(f'{self.path}: refused, nested too deeply')
+        if isinstance(value, (torch.Tensor, np.ndarray)):
+            self._check_claim(value)
+            return value, 1
+        if isinstance(value, np.generic):
+            return value.item(), 1
+        if isinstance(value, _SCALARS):
+            return value, 1
+        if id(value) not in self._done:
+            self._originals.append(value)
+            self._done[id(value)] = value, 1
+            self._done[id(value)] = self._container(value, depth)
+        return self._done[id(value)]
+
+    def _container(self, value: Any, depth: int) -> tuple[Any, int]:
+        cleaned: Any
+        if isinstance(value, dict):
+            parts = {key: self.clean(item, depth + 1) for key, item in value.items()}
+            for key, (item, _) in parts.items():
+                value[key] = item
+            cleaned, total = value, sum(count for _, count in parts.values())
+        elif isinstance(value, (list, tuple, set)):
+            items = [self.clean(item, depth + 1) for item in value]
+            cleaned, total = type(value)(item for item, _ in items), sum(count for _, count in items)
+        elif isinstance(value, argparse.Namespace):
+            return self.clean(vars(value), depth + 1)
+        elif isinstance(value, InertObject):
+            return self.clean({key: item for key, item in vars(value).items() if key != 'args'}, depth + 1)
+        else:
+            kind = f'{type(value).__module__}.{type(value).__name__}'
+            raise CheckpointError(f'{self.path}: refused, it holds an object of type {kind}')
+        if total > _MAX_VALUES:
             raise CheckpointError(
-                f'{path}: refused, a tensor of shape {tuple(value.shape)} claims {count * width} bytes'
+                f'{self.path}: refused, a few lists that refer to each other {total} times (a bomb)'
             )
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, _SCALARS):
-        return value
-    if id(value) in seen:
-        return seen[id(value)]
-    seen[id(value)] = value
-    if isinstance(value, dict):
-        for key, item in list(value.items()):
-            value[key] = from_file(item, path, limit, seen, depth + 1)
-        return value
-    if isinstance(value, list):
-        value[:] = [from_file(item, path, limit, seen, depth + 1) for item in value]
-        return value
-    if isinstance(value, (tuple, set)):
-        cleaned: Any = type(value)(from_file(item, path, limit, seen, depth + 1) for item in value)
-        seen[id(value)] = cleaned
-        return cleaned
-    if isinstance(value, (InertObject, argparse.Namespace)):
-        fields = {
-            key: item
-            for key, item in vars(value).items()
-            if key != 'args' or isinstance(value, argparse.Namespace)
-        }
-        return from_file(fields, path, limit, seen, depth + 1)
-    raise CheckpointError(
-        f'{path}: refused, it holds an object of type {type(value).__module__}.{type(value).__name__}'
-    )
+        return cleaned, total + 1
+
+    def _check_claim(self, value: Any) -> None:
+        is_tensor = isinstance(value, torch.Tensor)
+        claimed = value.numel() * value.element_size() if is_tensor else value.nbytes
+        if claimed > self.limit or getattr(value, 'is_meta', False):
+            raise CheckpointError(
+                f'{self.path}: refused, a tensor of shape {tuple(value.shape)} claims {claimed} bytes'
+            )

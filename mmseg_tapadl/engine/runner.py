@@ -56,6 +56,12 @@ class TrustedRunner(Runner):
                 dataloader.pop(key, None)
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Registers the hooks of ``default_hooks``; None switches any of them off, not only mmengine's own."""
+        own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+        kept = {name: hook for name, hook in (hooks or {}).items() if hook is not None or name in own}
+        super().register_default_hooks(kept)
+
     def train(self) -> torch.nn.Module:
         """Trains, see mmengine's Runner."""
         self._stage = 'train'

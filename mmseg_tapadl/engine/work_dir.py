@@ -79,7 +79,11 @@ def refuse_used(folder: str | Path, overwrite: bool) -> None:
     """
     folder = Path(folder)
     old = [*checkpoints_in(folder), *folder.glob('best_*.pth'), *folder.glob('.*.pth.*.tmp')]
-    old += [folder / name for name in (POINTER, BEST_RECORD) if (folder / name).exists()]
+    old += [
+        folder / name
+        for name in (POINTER, BEST_RECORD, 'validation_metrics.json')
+        if (folder / name).exists()
+    ]
     if not old:
         return
     if not overwrite:

@@ -1,14 +1,21 @@
 """A run small enough for tests: a tiny SegFormer on 12 generated pictures, through the real command lines."""
 
+import itertools
+import multiprocessing
 import os
+import runpy
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+
+from mmseg_tapadl.engine.checkpoint_io import write_checkpoint
+from mmseg_tapadl.engine.work_dir import checkpoints_in, point_to
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,30 +101,133 @@ def write_config(path: Path, data: Path, iters: int = 8) -> Path:
     return path
 
 
-def run_train(config: Path, work_dir: Path, *args: str, ok: bool = True) -> subprocess.CompletedProcess:
-    """Runs ``tools/train.py`` and, with ``ok``, expects exit status 0."""
-    command = [sys.executable, str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(work_dir), *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=work_dir.parent)
-    assert done.returncode == 0 or not ok, f'{done.stdout[-3000:]}\n{done.stderr[-3000:]}'
-    return done
+class ToolRun:
+    """A tool of ``tools/`` in a process of its own, forked from one that has the libraries loaded.
+
+    It is the command line as a user has it (arguments, exit status, signals, two streams), without the
+    seconds that importing takes. ``output`` is everything printed so far.
+    """
+
+    def __init__(self, tool: str, *args: object, cwd: Path) -> None:
+        _count.append(None)
+        self._log = cwd / f'{tool}.{len(_count)}.{os.getpid()}.out'
+        self._process = _CONTEXT.Process(
+            target=_tool_main, args=(tool, [str(a) for a in args], str(cwd), str(self._log))
+        )
+        self._process.start()
+
+    @property
+    def output(self) -> str:
+        """What the tool has printed."""
+        return self._log.read_text() if self._log.exists() else ''
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.is_alive()
+
+    def wait(self, timeout: float = 120) -> int:
+        """Waits for the end; returns the exit status, negative for a signal."""
+        self._process.join(timeout)
+        assert self._process.exitcode is not None, f'still running after {timeout} s:\n{self.output[-3000:]}'
+        return self._process.exitcode
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def send_when(self, number: signal.Signals, condition: Callable[[], bool], timeout: float = 100) -> int:
+        """Sends a signal as soon as ``condition`` holds; returns the exit status."""
+        end = time.monotonic() + timeout
+        while not condition() and self.running and time.monotonic() < end:
+            time.sleep(0.002)
+        assert self.running, f'ended too early:\n{self.output[-3000:]}'
+        self.send(number)
+        return self.wait()
 
 
-def signal_at(
-    config: Path, work_dir: Path, file: str, number: signal.Signals, *args: str
-) -> subprocess.Popen:
-    """Starts a training and sends it a signal as soon as ``file`` appears in its work dir; waits for its end."""
-    command = [sys.executable, str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(work_dir), *args]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ,
-        cwd=work_dir.parent,
-    )
-    end = time.monotonic() + 120
-    while not (work_dir / file).exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.002)
-    process.send_signal(number)
-    process.wait(60)
+_CONTEXT = multiprocessing.get_context('forkserver')
+_CONTEXT.set_forkserver_preload(
+    ['mmseg_tapadl.engine.training', 'mmseg_tapadl.engine.testing', 'mmseg_tapadl', 'mmseg.apis']
+)
+_count: list[None] = []
+
+
+def _tool_main(tool: str, args: list[str], cwd: str, log: str) -> None:
+    os.chdir(cwd)
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.argv = [tool, *args]
+    # Ctrl-C as in a terminal; a fork server ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+
+
+def start_writer(folder: Path) -> multiprocessing.process.BaseProcess:
+    """Starts a process that writes 2 MB checkpoints into ``folder`` until it is killed, and keeps two."""
+    process = _CONTEXT.Process(target=_write_forever, args=(folder,))
+    process.start()
     return process
+
+
+def _write_forever(folder: Path) -> None:
+    for step in itertools.count(1):
+        content = {'state_dict': {'w': torch.full((500_000,), float(step))}, 'meta': {'iter': step}}
+        write_checkpoint(content, folder / f'iter_{step}.pth')
+        point_to(f'iter_{step}.pth', folder)
+        for old in checkpoints_in(folder)[2:]:
+            old.unlink()
+
+
+def run_tool_here(tool: str, *args: object, cwd: Path, ok: bool = True, timeout: float = 120) -> ToolRun:
+    """Runs a tool to its end and, with ``ok``, expects exit status 0."""
+    run = ToolRun(tool, *args, cwd=cwd)
+    status = run.wait(timeout)
+    assert status == 0 or not ok, f'{tool} {args}: exit status {status}\n{run.output[-4000:]}'
+    run.status = status  # type: ignore[attr-defined]
+    return run
+
+
+def train_here(config: Path, work_dir: Path, *args: object, ok: bool = True) -> ToolRun:
+    """Runs ``tools/train.py`` without the data check."""
+    return run_tool_here(
+        'train.py', config, '--work-dir', work_dir, '--skip-check', *args, cwd=work_dir.parent, ok=ok
+    )
+
+
+def differences(first: object, second: object, place: str = '') -> list[str]:
+    """The places where two checkpoints are not bit-identical."""
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        same = first.dtype == second.dtype and first.shape == second.shape and torch.equal(first, second)
+        return [] if same else [place]
+    if isinstance(first, dict) and isinstance(second, dict):
+        found = [f'{place}.{key}' for key in set(first) ^ set(second)]
+        return found + [
+            d
+            for key in set(first) & set(second)
+            for d in differences(first[key], second[key], f'{place}.{key}')
+        ]
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)) and len(first) == len(second):
+        return [
+            d
+            for i, pair in enumerate(zip(first, second, strict=True))
+            for d in differences(*pair, f'{place}[{i}]')
+        ]
+    return [] if first == second else [place]
+
+
+def state_of(path: Path) -> dict:
+    """What must not differ between a run and its twin: all but the clock and the name of the run."""
+    saved = torch.load(path, weights_only=True)
+    logged = saved['message_hub']['log_scalars']
+    return {
+        'state_dict': saved['state_dict'],
+        'ema': saved.get('ema_state_dict'),
+        'optimizer': saved['optimizer'],
+        'schedule': saved['param_schedulers'],
+        'log': {key: value for key, value in logged.items() if not key.endswith('time')},
+        'iter': saved['meta']['iter'],
+    }

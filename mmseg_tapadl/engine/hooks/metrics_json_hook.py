@@ -44,13 +44,21 @@ class MetricsJsonHook(Hook):
         if not is_main_process():
             return
         path = Path(runner.work_dir) / VALIDATION_FILE
-        try:
-            entries = json.loads(path.read_text())
-        except (OSError, ValueError):
-            entries = []
-        entries = [entry for entry in entries if entry['iter'] < runner.iter]
+        entries = [
+            entry for number, entry in recorded_validations(runner.work_dir).items() if number < runner.iter
+        ]
         entries.append({'iter': runner.iter, **_plain(metrics or {})})
         write_json(path, entries)
+
+
+def recorded_validations(work_dir: str | Path) -> dict[int, dict]:
+    """The validations on record by iteration; empty where there is no readable record."""
+    try:
+        return {
+            int(entry['iter']): entry for entry in json.loads((Path(work_dir) / VALIDATION_FILE).read_text())
+        }
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def _per_class(evaluator: Any) -> dict:

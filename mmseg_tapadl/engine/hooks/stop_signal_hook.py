@@ -58,6 +58,19 @@ class StopSignalHook(Hook):
         self.after_train(runner)
         raise RunStopped(number, f'{signal.Signals(number).name}: {message}')
 
+    def after_val_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Stops within a validation; the checkpoint before it was saved, and resuming repeats it."""
+        saver = next((hook for hook in runner.hooks if isinstance(hook, WholeCheckpointHook)), None)
+        if not self._previous or saver is None or saver.saved_step != runner.iter:
+            return
+        number = self._agreed_signal(runner)
+        if number:
+            self.after_train(runner)
+            message = f'stopped in the validation after iteration {runner.iter}, saved as {saver.last_ckpt}'
+            raise RunStopped(number, f'{signal.Signals(number).name}: {message}; go on with --resume')
+
     def _agreed_signal(self, runner: Any) -> int:
         if not runner.distributed:
             return self._signal

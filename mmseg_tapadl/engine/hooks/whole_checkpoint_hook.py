@@ -70,7 +70,7 @@ class WholeCheckpointHook(CheckpointHook):
             backend_args=dict(backend='whole_file'),
         )
         self._due = False
-        self._saved_step = -1
+        self.saved_step = -1
 
     def before_train(self, runner: Any) -> None:
         """Checks the free space and takes over the best score so far."""
@@ -89,7 +89,9 @@ class WholeCheckpointHook(CheckpointHook):
     ) -> None:
         """Saves when the interval is over and the weights have just been updated."""
         last = self.save_last and self.is_last_train_iter(runner)
-        self._due = self._due or self.every_n_train_iters(runner, self.interval, self.save_begin) or last
+        # Also before a validation: it may take longer than a machine that is being taken away waits.
+        due = self.every_n_train_iters(runner, self.interval, self.save_begin) or _validates_next(runner)
+        self._due = self._due or due or last
         if self._due and (last or runner.optim_wrapper.should_update()):
             self.save_now(runner)
 
@@ -97,18 +99,18 @@ class WholeCheckpointHook(CheckpointHook):
         """Saves the state after the current iteration, unless that was just done."""
         self._due = False
         step = runner.iter + 1
-        if self._saved_step != step:
+        if self.saved_step != step:
             runner.logger.info(f'Saving checkpoint at {step} iterations')
             self._save_checkpoint_with_step(runner, step, meta=dict(epoch=runner.epoch, iter=step))
-            self._saved_step = step
+            self.saved_step = step
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Leaves only plain data in what is about to be written (after all other hooks)."""
         hub = checkpoint.get('message_hub')
         if isinstance(hub, dict):
-            hub['runtime_info'] = {
-                key: value for key, value in hub['runtime_info'].items() if _is_plain(value)
-            }
+            # The config is in meta already.
+            infos = hub['runtime_info'].items()
+            hub['runtime_info'] = {key: value for key, value in infos if key != 'cfg' and _is_plain(value)}
         plain = to_plain(checkpoint)
         checkpoint.clear()
         checkpoint.update(plain)
@@ -170,6 +172,11 @@ class WholeCheckpointHook(CheckpointHook):
         runner.logger.info(
             f'The best checkpoint so far ({key} {score:.4f} at iteration {runner.iter}) is {name}'
         )
+
+
+def _validates_next(runner: Any) -> bool:
+    step = runner.iter + 1
+    return runner.val_loop is not None and step >= runner.val_begin and step % runner.val_interval == 0
 
 
 def _is_plain(value: Any) -> bool:
