@@ -8,6 +8,7 @@ Legend: B images, C channels, H rows, W columns.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmcv.cnn import build_norm_layer
 from mmseg.models.backbones import MixVisionTransformer
 from mmseg.registry import MODELS
@@ -92,8 +93,8 @@ class TAPMixVisionTransformer(MixVisionTransformer):
         self.feature_channels = sizes.feature_channels
         num_branches = num_tap_branches(tap)
         batch_norm = dict(tap_norm_cfg or dict(type='BN'))
-        depth = sum(sizes.num_layers)
-        drop_paths = (drop_path_rate * block / max(depth - 1, 1) for block in range(depth))
+        # On the CPU also where the model is being built on another device.
+        drop_paths = iter(torch.linspace(0, drop_path_rate, sum(sizes.num_layers), device='cpu').tolist())
         for stage, channels in enumerate(sizes.feature_channels):
             self.layers[stage][1].extend(
                 MiTBlock(
