@@ -50,15 +50,14 @@ def to_plain(value: Any, where: str = 'checkpoint', depth: int = 0) -> Any:
     if isinstance(value, _SCALARS):
         return value
     if isinstance(value, dict):
-        plain: Any = {}
-        if isinstance(value, OrderedDict):
-            plain = OrderedDict()
+        ordered = isinstance(value, OrderedDict)
+        plain: Any = OrderedDict() if ordered else {}
         for key, item in value.items():
             plain[key if isinstance(key, (int, tuple)) else str(key)] = to_plain(
                 item, f'{where}.{key}', depth + 1
             )
         metadata = getattr(value, '_metadata', None)
-        if metadata is not None and isinstance(plain, OrderedDict):
+        if metadata is not None and ordered:
             plain._metadata = to_plain(metadata, f'{where}._metadata', depth + 1)
         return plain
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -108,12 +109,11 @@ class ToolRun:
     seconds that importing takes. ``output`` is everything printed so far.
     """
 
-    def __init__(self, tool: str, *args: object, cwd: Path) -> None:
+    def __init__(self, tool: str, *args: object, cwd: Path, env: dict[str, str] | None = None) -> None:
         _count.append(None)
         self._log = cwd / f'{tool}.{len(_count)}.{os.getpid()}.out'
-        self._process = _CONTEXT.Process(
-            target=_tool_main, args=(tool, [str(a) for a in args], str(cwd), str(self._log))
-        )
+        call = (tool, [str(a) for a in args], str(cwd), str(self._log), env or {})
+        self._process = _CONTEXT.Process(target=_tool_main, args=call)
         self._process.start()
 
     @property
@@ -154,7 +154,8 @@ _CONTEXT.set_forkserver_preload(
 _count: list[None] = []
 
 
-def _tool_main(tool: str, args: list[str], cwd: str, log: str) -> None:
+def _tool_main(tool: str, args: list[str], cwd: str, log: str, env: dict[str, str]) -> None:
+    os.environ.update(env)
     os.chdir(cwd)
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(stream, 1)
@@ -189,6 +190,20 @@ def run_tool_here(tool: str, *args: object, cwd: Path, ok: bool = True, timeout:
     assert status == 0 or not ok, f'{tool} {args}: exit status {status}\n{run.output[-4000:]}'
     run.status = status  # type: ignore[attr-defined]
     return run
+
+
+def two_processes(tool: str, *args: object, cwd: Path) -> tuple[ToolRun, ToolRun]:
+    """Runs a tool in two processes that find each other over gloo, to their end; expects exit status 0."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = str(probe.getsockname()[1])
+    runs = []
+    for rank in ('0', '1'):
+        env = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        runs.append(ToolRun(tool, *args, '--launcher', 'pytorch', cwd=cwd, env=env))
+    for run in runs:
+        assert run.wait() == 0, run.output[-3000:]
+    return runs[0], runs[1]
 
 
 def train_here(config: Path, work_dir: Path, *args: object, ok: bool = True) -> ToolRun:
