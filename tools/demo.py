@@ -26,10 +26,16 @@ SEVERITIES = (1, 3)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', default='data/demo_city', metavar='DIR', help='where the demo city is painted')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--data', default='data/demo_city', metavar='DIR', help='where the demo city is painted'
+    )
     parser.add_argument('--work-dir', default='work_dirs/demo', metavar='DIR', help='where all results go')
-    parser.add_argument('--iterations', type=int, default=300, metavar='N', help='training iterations (default: 300)')
+    parser.add_argument(
+        '--iterations', type=int, default=300, metavar='N', help='training iterations (default: 300)'
+    )
     return parser.parse_args()
 
 
@@ -39,7 +45,9 @@ def run(title: str, tool: str, *args: object) -> None:
     print(f'\n== {title}\n$ {shlex.join(command)}', flush=True)
     status = subprocess.run([sys.executable, *command[1:]], cwd=ROOT).returncode
     if status:
-        print(f'demo.py: error: tools/{tool} ended with status {status}; its message is above', file=sys.stderr)
+        print(
+            f'demo.py: error: tools/{tool} ended with status {status}; its message is above', file=sys.stderr
+        )
         sys.exit(status)
 
 
@@ -57,7 +65,8 @@ def main() -> int:
     started = time.monotonic()
     data, work = Path(args.data).resolve(), Path(args.work_dir).resolve()
     data_options = [
-        f'{loader}.dataset.data_root={data}' for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+        f'{loader}.dataset.data_root={data}'
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
     ]
 
     run('Paint the demo city', 'dataset_converters/demo_city.py', data)
@@ -72,7 +81,9 @@ def main() -> int:
             f'param_scheduler.1.end={args.iterations}',
         ]
         options = ['--work-dir', work / 'train', '--resume', '--cfg-options', *data_options, *schedule]
-        run(f'Train FAN-T-Hybrid with TAP and ADL, {args.iterations} iterations', 'train.py', CONFIG, *options)
+        run(
+            f'Train FAN-T-Hybrid with TAP and ADL, {args.iterations} iterations', 'train.py', CONFIG, *options
+        )
 
     for title, config, name in (
         ('Test in clear weather', CONFIG, 'clear'),

@@ -16,14 +16,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a che
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file of the model')
     parser.add_argument('checkpoint', help='its weights (.pth or .safetensors)')
     parser.add_argument('source', metavar='IMAGE_OR_FOLDER', help='a picture, or a folder of pictures')
     parser.add_argument('--out', required=True, metavar='DIR', help='where labels/ and overlays/ are written')
     parser.add_argument('--device', help='cpu, cuda:0, ... (default: a GPU where there is one)')
     parser.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='changes to the config, e.g. model.test_cfg.mode=whole'
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='changes to the config, e.g. model.test_cfg.mode=whole',
     )
     parser.add_argument(
         '--trust-checkpoint',
@@ -37,8 +42,10 @@ def main() -> int:
     args = parse_args()
     from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
     from mmseg_tapadl.engine.config import load_config
+    from mmseg_tapadl.engine.console import quiet_warnings
     from mmseg_tapadl.inference.predictor import Predictor
 
+    quiet_warnings()
     try:
         if args.trust_checkpoint:
             trust_checkpoint(args.checkpoint)

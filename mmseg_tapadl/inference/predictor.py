@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
+from mmseg.registry import DATASETS
 from PIL import Image
 from tqdm import tqdm
 
@@ -34,8 +35,10 @@ class Predictor:
     def __init__(self, cfg: Config, checkpoint: str | Path, *, device: str | None = None):
         device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
         self.model = init_model(cfg, device=device)
-        load_all_weights(self.model, checkpoint)
-        meta = self.model.dataset_meta
+        trained = load_all_weights(self.model, checkpoint)
+        # A file without class names, of older tools, gets those of the data set that the config tests on.
+        meta = trained.get('dataset_meta') or DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO
+        self.model.dataset_meta = meta
         self.classes: tuple[str, ...] = tuple(meta['classes'])
         self.palette: list[Any] = list(meta['palette'])
 

@@ -1,0 +1,87 @@
+"""Every config loads, keeps the interface that others build on, and differs only where its name says so."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+import mmseg_tapadl  # noqa: F401  registers what the configs name
+
+CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
+TAP = dict(num_branches=4)
+ADL = dict(type='AttentionDiversificationLoss', threshold=2.0, loss_weight=1.0)
+
+
+def load(name):
+    return Config.fromfile(Path(__file__).parents[1] / 'configs' / f'{name}.py')
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_interface(path):
+    cfg = Config.fromfile(path)
+    assert cfg.model.backbone.arch
+    assert cfg.model.backbone.tap in (None, TAP)
+    assert cfg.model.backbone.init_cfg is None
+    assert len(cfg.model.decode_head.in_channels) == 4
+    assert cfg.model.loss_attention in (None, ADL)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = cfg[loader].dataset
+        assert dataset.type in ('CityscapesDataset', 'ACDCDataset')
+        assert dataset.data_root
+    assert cfg.custom_imports.imports == ['mmseg_tapadl']
+
+
+@pytest.mark.parametrize(
+    'path', [p for p in CONFIGS if 'cityscapes' not in p.stem], ids=lambda path: path.stem
+)
+def test_small_models_build(path):
+    cfg = Config.fromfile(path)
+    init_default_scope('mmseg')
+    model = MODELS.build(cfg.model)
+    assert model.num_classes == 19
+
+
+@pytest.mark.parametrize('encoder', ['fan', 'segformer'])
+@pytest.mark.parametrize('data', ['cityscapes', 'camvid', 'demo'])
+def test_the_four_differ_only_in_the_switches_they_are_named_for(encoder, data):
+    plain = load(f'{encoder}_{data}').to_dict()
+    for name, tap, adl in (('tap', TAP, None), ('adl', None, ADL), ('tapadl', TAP, ADL)):
+        path = f'{encoder}_{name}_{data}'
+        if not any(p.stem == path for p in CONFIGS):
+            assert encoder == 'segformer'  # small SegFormer comes plain and with both
+            continue
+        expected = {**plain, 'model': {**plain['model'], 'loss_attention': adl}}
+        expected['model']['backbone'] = {**plain['model']['backbone'], 'tap': tap}
+        assert load(path).to_dict() == expected
+
+
+def test_the_paper_recipe():
+    cfg = load('fan_tapadl_cityscapes')
+    assert cfg.model.backbone.arch == 'base_hybrid'
+    assert cfg.train_cfg.max_iters == 160000
+    assert cfg.train_dataloader.batch_size == 1
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01)
+    assert cfg.model.test_cfg == dict(mode='slide', crop_size=(1024, 1024), stride=(768, 768))
+
+
+def test_decay_and_rates_of_the_parameter_groups():
+    from mmengine.optim import build_optim_wrapper
+
+    cfg = load('fan_tapadl_demo')
+    cfg.optim_wrapper = load('fan_tapadl_cityscapes').optim_wrapper
+    init_default_scope('mmseg')
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    names = {id(p): name for name, p in model.named_parameters()}
+    for group in optimizer.param_groups:
+        (parameter,) = group['params']
+        name = names[id(parameter)]
+        is_head = name.startswith('decode_head')
+        assert group['lr'] == pytest.approx(6e-4 if is_head else 6e-5), name
+        is_free = any(
+            part in name for part in ('norm', 'gamma', 'temperature', '.bn.', 'stem.1', 'downsample.0')
+        )
+        is_free |= 'dilation_predictor.proj.1' in name  # its batch norm
+        assert group['weight_decay'] == (0.0 if is_free else 0.01), name
