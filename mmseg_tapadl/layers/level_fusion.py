@@ -10,10 +10,11 @@ Legend: B images, C_i channels and H_i x W_i pixels of level i, E channels of th
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # Upsampled a few channels at a time, a level never exists at full resolution beside the sum.
@@ -53,38 +54,41 @@ def fuse_levels(
     by_size: dict[torch.Size, Tensor] = {}
     for feature, (weight, bias), part in zip(features, projections, parts, strict=True):
         composed = part @ weight
-        # A matrix product rather than a convolution: its result is channel by channel in memory for any
-        # memory format of the feature, as the chunks of channels below want it.
-        own = torch.matmul(composed, feature.flatten(2)).unflatten(2, feature.shape[2:])
+        # A matrix product rather than a convolution: its result lies in memory channel by channel whatever
+        # the feature's memory format, as all that walks over a few channels at a time wants it.
+        own = torch.bmm(composed.expand(len(feature), -1, -1), feature.flatten(2))
         if bias is not None:
-            own = own.add_((part @ bias)[:, None, None])
+            own = own.add_((part @ bias)[:, None])
         # Levels of one size are added before they are upsampled.
-        key = own.shape[-2:]
+        key = feature.shape[2:]
         by_size[key] = by_size[key].add_(own) if key in by_size else own
+    # Kept flat until the end: adding in place to a view would make autograd copy its gradient.
     fused = by_size.pop(size)
-    for own in by_size.values():
-        fused = AddUpsampled.apply(fused, own)
-    return fused
+    for own_size, own in by_size.items():
+        fused = AddUpsampled.apply(fused, own.unflatten(2, own_size), size)
+    return fused.unflatten(2, size)
 
 
 class AddUpsampled(torch.autograd.Function):
-    """``total += interpolate(small, total's size)``, bilinear with ``align_corners=False``, in place."""
+    """``total += interpolate(small, size)``, bilinear with ``align_corners=False``, in place.
+
+    ``total`` is (B, E, H_1 * W_1), ``small`` (B, E, H_i, W_i) and ``size`` (H_1, W_1).
+    """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, total: Tensor, small: Tensor) -> Tensor:
+    def forward(ctx: Any, total: Tensor, small: Tensor, size: torch.Size) -> Tensor:
         ctx.mark_dirty(total)
-        ctx.small_shape = small.shape
-        size = total.shape[-2:]
+        ctx.size, ctx.small_shape = size, small.shape
         for part, own in zip(total.split(CHANNELS_AT_ONCE, 1), small.split(CHANNELS_AT_ONCE, 1), strict=True):
-            part += F.interpolate(own, size, mode='bilinear', align_corners=False)
+            part += F.interpolate(own, size, mode='bilinear', align_corners=False).flatten(2)
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         if not ctx.needs_input_grad[1]:
-            return grad, None
+            return grad, None, None
         small = torch.ops.aten.upsample_bilinear2d_backward(
-            grad, list(grad.shape[-2:]), list(ctx.small_shape), False, None, None
+            grad.unflatten(2, ctx.size), list(ctx.size), list(ctx.small_shape), False, None, None
         )
-        return grad, small
+        return grad, small, None

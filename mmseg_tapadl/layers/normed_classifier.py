@@ -119,9 +119,10 @@ class NormedClassifier(torch.autograd.Function):
                     h.relu_()
                     if mask is not None:
                         h *= mask[:, c]
-                    grad_weight[:, c] = (flat_grad @ h.flatten(2).transpose(1, 2)).sum(0)[:, :, None, None]
+                    products = torch.bmm(flat_grad, h.flatten(2).transpose(1, 2))
+                    grad_weight[:, c] = products.sum(0)[:, :, None, None]
                 matrix = weight[:, c].flatten(1).to(dtype)
-                grad_h = torch.matmul(matrix.t(), flat_grad).view_as(part)
+                grad_h = torch.bmm(matrix.t().expand(len(x), -1, -1), flat_grad).view_as(part)
                 if mask is not None:
                     grad_h *= mask[:, c]
                 grad_h *= is_on

@@ -47,7 +47,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 def textbook_token_aware_avg_pool(x: Tensor, weights: Tensor) -> Tensor:
-    """Token-aware average pooling by unfolding: 9 copies of the tokens for each branch (paper, section 3.1).
+    """Token-aware average pooling by unfolding: 9 copies of the tokens for each branch (section 3.1).
 
     Args:
         x: Tokens on their grid (B, C, H, W).

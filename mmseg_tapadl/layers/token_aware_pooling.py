@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+CHANNELS_AT_ONCE = 128
+
 
 def token_aware_avg_pool(x: Tensor, weights: Tensor) -> Tensor:
     """The mixture of each token's local averages, ``sum_k weights_k * A_k(x)``.
@@ -55,9 +57,11 @@ class MixtureOfAverages(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(x, weights)
-        out = x * weights[:, :1]
-        for k, weight in other_branches(weights):
-            out.addcmul_(dilated_mean(x, k), weight)
+        out = torch.empty_like(x)
+        for part, part_out in zip(in_parts(x), in_parts(out), strict=True):
+            torch.mul(part, weights[:, :1], out=part_out)
+            for k, weight in other_branches(weights):
+                part_out.addcmul_(dilated_mean(part, k), weight)
         return out
 
     @staticmethod
@@ -66,15 +70,25 @@ class MixtureOfAverages(torch.autograd.Function):
         x, weights = ctx.saved_tensors
         grad_x = grad_weights = None
         if ctx.needs_input_grad[0]:
-            grad_x = grad * weights[:, :1]
-            for k, weight in other_branches(weights):
-                grad_x += dilated_mean(grad * weight, k)
+            grad_x = torch.empty_like(x)
+            for part_grad, part_grad_x in zip(in_parts(grad), in_parts(grad_x), strict=True):
+                torch.mul(part_grad, weights[:, :1], out=part_grad_x)
+                for k, weight in other_branches(weights):
+                    part_grad_x += dilated_mean(part_grad * weight, k)
         if ctx.needs_input_grad[1]:
-            grad_weights = torch.empty_like(weights)
-            torch.sum(grad * x, 1, keepdim=True, out=grad_weights[:, :1])
-            for k, grad_weight in other_branches(grad_weights):
-                torch.sum(dilated_mean(x, k).mul_(grad), 1, keepdim=True, out=grad_weight)
+            # Summed over the channels, so in float32 at least.
+            grad_weights = torch.zeros_like(weights, dtype=torch.promote_types(weights.dtype, torch.float32))
+            for part, part_grad in zip(in_parts(x), in_parts(grad), strict=True):
+                grad_weights[:, :1] += (part * part_grad).sum(1, keepdim=True)
+                for k, grad_weight in other_branches(grad_weights):
+                    grad_weight += dilated_mean(part, k).mul_(part_grad).sum(1, keepdim=True)
+            grad_weights = grad_weights.to(weights.dtype)
         return grad_x, grad_weights
+
+
+def in_parts(x: Tensor) -> tuple[Tensor, ...]:
+    """Views of a few channels each: what is made on the way stays in the cache and out of memory."""
+    return x.split(CHANNELS_AT_ONCE, dim=1)
 
 
 def other_branches(weights: Tensor) -> Iterator[tuple[int, Tensor]]:

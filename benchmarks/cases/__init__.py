@@ -1,0 +1,13 @@
+"""The benchmarks, one concept a file. Each has ``WORKLOADS`` by name and ``run(bench)``, which records figures."""
+
+NAMES = (
+    'attention',
+    'pooling',
+    'decode_head',
+    'training_step',
+    'checkpointing',
+    'sliding_window',
+    'growth',
+    'startup',
+)
+"""The order in which they run; each is the module ``benchmarks.cases.<name>``."""
