@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from mmseg_tapadl.utils import InputError
+
 _ZIP_MAGIC = b'PK\x03\x04'
 _MAX_PICKLE_BYTES = 256 << 20
 _MAX_HEADER_BYTES = 100 << 20  # the limit of the safetensors format itself
@@ -44,7 +46,7 @@ _PLAIN_NAMES = {
 }
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A file is not a checkpoint this toolkit reads; the message names the file and the reason."""
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmseg_tapadl.utils import InputError
+
 # Top-level names beside the runner's own arguments: read by mmengine from ``cfg``, by mmseg's tools, by
 # ours, or used throughout mmseg's and our own base configs.
 _OTHER_NAMES = [
@@ -43,7 +45,7 @@ _OTHER_NAMES = [
 _NEAR = 0.85
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A config that cannot be used; the message names the file and the key."""
 
 

@@ -13,6 +13,8 @@ status meaning
 ====== =======================================================================================
 """
 
+from mmseg_tapadl.utils import InputError
+
 EXIT_ERROR = 1
 EXIT_INPUT = 2
 EXIT_NOT_FINITE = 3
@@ -23,11 +25,11 @@ class NotFiniteError(RuntimeError):
     """A loss or a weight is NaN or infinite."""
 
 
-class RunMismatchError(ValueError):
+class RunMismatchError(InputError):
     """A checkpoint and today's config or data do not belong together."""
 
 
-class SampleError(ValueError):
+class SampleError(InputError):
     """A picture or its label cannot be used; the message names both files."""
 
 

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError, DiskFullError
+from mmseg_tapadl.engine.checkpoint_io import DiskFullError
 from mmseg_tapadl.engine.config import ConfigError
 from mmseg_tapadl.engine.errors import (
     EXIT_DISK_FULL,
@@ -20,10 +20,9 @@ from mmseg_tapadl.engine.errors import (
     EXIT_INPUT,
     EXIT_NOT_FINITE,
     NotFiniteError,
-    RunMismatchError,
     RunStopped,
-    SampleError,
 )
+from mmseg_tapadl.utils import InputError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 # What the other processes see when one has died; their traceback would only hide the cause.
@@ -137,15 +136,9 @@ def exit_status_of(error: BaseException) -> int:
         return EXIT_NOT_FINITE
     if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return EXIT_DISK_FULL
-    if isinstance(error, (CheckpointError, ConfigError, RunMismatchError, SampleError, *_input_errors())):
+    if isinstance(error, InputError):
         return EXIT_INPUT
     return EXIT_ERROR
-
-
-def _input_errors() -> tuple[type[BaseException], ...]:
-    module = sys.modules.get('mmseg_tapadl.datasets.integrity')
-    found = getattr(module, 'DatasetError', None)
-    return (found,) if found is not None else ()
 
 
 def run_tool(tool: str, body: Callable[[], None]) -> int:

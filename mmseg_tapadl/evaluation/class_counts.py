@@ -8,10 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mmseg_tapadl.utils import InputError
+
 INTERSECT, PREDICTED, LABELLED = 0, 1, 2
 
 
-class LabelError(ValueError):
+class LabelError(InputError):
     """A label map that cannot be scored; the message names the file."""
 
 

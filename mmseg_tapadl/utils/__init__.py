@@ -1,5 +1,6 @@
 """Helpers that need the standard library only; every room may use them."""
 
+from mmseg_tapadl.utils.errors import InputError
 from mmseg_tapadl.utils.files import atomic_write, sha256_of, write_json
 
-__all__ = ['atomic_write', 'sha256_of', 'write_json']
+__all__ = ['InputError', 'atomic_write', 'sha256_of', 'write_json']

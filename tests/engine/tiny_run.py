@@ -111,7 +111,7 @@ class ToolRun:
 
     def __init__(self, tool: str, *args: object, cwd: Path, env: dict[str, str] | None = None) -> None:
         _count.append(None)
-        self._log = cwd / f'{tool}.{len(_count)}.{os.getpid()}.out'
+        self._log = cwd / f'{Path(tool).name}.{len(_count)}.{os.getpid()}.out'
         call = (tool, [str(a) for a in args], str(cwd), str(self._log), env or {})
         self._process = _CONTEXT.Process(target=_tool_main, args=call)
         self._process.start()

@@ -110,7 +110,7 @@ def test_labels_out_of_range_are_no_score(trained, tiny, tmp_path):
     Image.fromarray(label).save(path)
     config = write_config(tmp_path / 'tiny.py', data)
     run = run_tool_here('test.py', config, work_dir / 'iter_4.pth', '--skip-check', cwd=tmp_path, ok=False)
-    assert run.status != 0 and str(path) in run.output and 'ids 33' in run.output
+    assert run.status == 2 and str(path) in run.output and '[33]' in run.output
     assert not (tmp_path / 'work_dirs/tiny/metrics.json').exists()
 
 

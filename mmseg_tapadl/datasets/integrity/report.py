@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mmseg_tapadl.utils import InputError
+
 # What each kind of fault is called on the screen
 KINDS = {
     'no_data': 'no data',
@@ -27,7 +29,7 @@ KINDS = {
 _WIDTH = max(map(len, KINDS.values()))
 
 
-class DatasetError(ValueError):
+class DatasetError(InputError):
     """A data set with faults; the message lists them with their paths."""
 
 
