@@ -64,6 +64,9 @@ def main() -> int:
 
 def measure_as_asked(args: argparse.Namespace) -> None:
     from mmseg_tapadl.engine.config import load_config
+    from mmseg_tapadl.engine.console import quiet_warnings
+
+    quiet_warnings()
     from mmseg_tapadl.robustness.benchmark import measure
     from mmseg_tapadl.robustness.sweep import SweepOptions
 

@@ -125,7 +125,8 @@ class ConditionIoUMetric(BaseMetric):
             values = [scores.iou[number] for scores in columns]
             occurring = [value for value in values[:-1] if not math.isnan(value)]
             average = sum(occurring) / len(occurring) if occurring else math.nan
-            table.add_row([name, *map(_shown, values), _shown(average)], divider=False)
+            last = number == len(self.dataset_meta['classes']) - 1
+            table.add_row([name, *map(_shown, values), _shown(average)], divider=last)
         table.add_row(['mIoU', *(_shown(scores.miou) for scores in columns), _shown(mean)])
         table.add_row(['aAcc', *(_shown(scores.aacc) for scores in columns), ''])
         return table.get_string()

@@ -1,5 +1,6 @@
 """The whole benchmark of one model: sweep, results, report."""
 
+import copy
 import os
 import signal
 from pathlib import Path
@@ -57,7 +58,7 @@ def measure(
 
 def _start_processes(config: Config, launcher: str) -> None:
     # A copy is fitted to the processes: what identifies the sweep is the config as written, in any number.
-    fitted = config.copy()
+    fitted = copy.deepcopy(config)
     for note in prepare_processes(fitted, launcher):
         _say(note)
     if launcher != 'none' and not torch.distributed.is_initialized():

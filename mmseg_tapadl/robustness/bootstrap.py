@@ -44,10 +44,10 @@ def unpack(text: str) -> np.ndarray:
     Raises:
         ValueError: When it is anything else.
     """
-    values = np.frombuffer(base64.b64decode(text, validate=True), dtype='<f4').astype(np.float64)
-    if values.shape != (RESAMPLES,):
-        raise ValueError(f'{values.size} resamples instead of {RESAMPLES}')
-    return values
+    data = base64.b64decode(text, validate=True)
+    if len(data) != 4 * RESAMPLES:
+        raise ValueError(f'{len(data)} bytes instead of {RESAMPLES} resamples of 4')
+    return np.frombuffer(data, dtype='<f4').astype(np.float64)
 
 
 def spread(values: np.ndarray) -> float | None:

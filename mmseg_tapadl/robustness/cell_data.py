@@ -67,47 +67,50 @@ def dataset_for_cell(
     Raises:
         ValueError: When a pipeline has no transform that loads pictures from files.
     """
-    dataset = copy.deepcopy(dataset)
+    dataset = copy.deepcopy(dict(dataset))
+    for leaf in _leaves(dataset):
+        # Also for the clean cell: it comes first, and a sweep that cannot go on must not begin.
+        _loading_position(leaf.get('pipeline') or [])
     if cell != CLEAN:
-        for leaf in _leaves(dataset):
-            position = _loading_position(leaf.get('pipeline', []))
-            if pregenerated is None:
-                inserted = dict(
-                    type=CorruptImage.__name__,
-                    _scope_='mmseg',
-                    corruption=cell.corruption,
-                    severity=cell.severity,
-                    channel_order=channel_order,
-                    seed=seed,
-                    data_root=leaf.get('data_root'),
-                )
-                position += 1
-            else:
-                inserted = dict(
-                    type=TakePregenerated.__name__,
-                    _scope_='mmseg',
-                    root=pregenerated,
-                    corruption=cell.corruption,
-                    severity=cell.severity,
-                    image_folder=_image_folder(leaf),
-                )
-            leaf['pipeline'] = [*leaf['pipeline'][:position], inserted, *leaf['pipeline'][position:]]
+        dataset = _with_cell(dataset, cell, seed, channel_order, pregenerated)
     built = DATASETS.build(dataset)
     if hasattr(built, 'full_init'):
         built.full_init()
     return NamedPictures(built)
 
 
+def _with_cell(dataset: dict, cell: Cell, seed: int, channel_order: str, pregenerated: str | None) -> dict:
+    """A data set's config with the cell's transform in the pipeline of each data set in it."""
+    inside = (cell, seed, channel_order, pregenerated)
+    if 'dataset' in dataset:
+        return {**dataset, 'dataset': _with_cell(dataset['dataset'], *inside)}
+    if 'datasets' in dataset:
+        return {**dataset, 'datasets': [_with_cell(part, *inside) for part in dataset['datasets']]}
+    pipeline = list(dataset.get('pipeline') or ())
+    position = _loading_position(pipeline)
+    # Found in mmseg's registry, whatever the config's own scope is.
+    inserted: dict = dict(_scope_='mmseg', corruption=cell.corruption, severity=cell.severity)
+    if pregenerated is None:
+        inserted.update(
+            type=CorruptImage.__name__,
+            channel_order=channel_order,
+            seed=seed,
+            data_root=dataset.get('data_root'),
+        )
+        position += 1
+    else:
+        inserted.update(
+            type=TakePregenerated.__name__, root=pregenerated, image_folder=_image_folder(dataset)
+        )
+    return {**dataset, 'pipeline': [*pipeline[:position], inserted, *pipeline[position:]]}
+
+
 def _leaves(dataset: dict) -> Iterator[dict]:
-    if 'pipeline' in dataset and 'dataset' not in dataset and 'datasets' not in dataset:
+    parts = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
+    if parts is None:
         yield dataset
         return
-    inner = [dataset['dataset']] if 'dataset' in dataset else list(dataset.get('datasets', ()))
-    if not inner:
-        raise ValueError(
-            f'the data set {dataset.get("type")} of the config has no pipeline to put CorruptImage into'
-        )
-    for part in inner:
+    for part in parts:
         yield from _leaves(part)
 
 

@@ -137,9 +137,9 @@ def heat(value: float | None) -> str:
         round(a + (b - a) * (place - lower)) for a, b in zip(_SCALE[lower], _SCALE[lower + 1], strict=True)
     ]
     luminance = sum(weight * _linear(c) for weight, c in zip((0.2126, 0.7152, 0.0722), ground, strict=True))
-    # The better of white and near-black by WCAG's contrast ratio.
-    dark = (luminance + 0.05) / 0.06 < 1.05 / (luminance + 0.05)
-    return f'background:rgb({",".join(map(str, ground))});color:{"#fff" if dark else "#10202e"}'
+    # The better of white and black by WCAG's contrast ratio: one of them always reaches 4.5.
+    dark = (luminance + 0.05) / 0.05 < 1.05 / (luminance + 0.05)
+    return f'background:rgb({",".join(map(str, ground))});color:{"#fff" if dark else "#000"}'
 
 
 def _linear(channel: int) -> float:

@@ -47,11 +47,13 @@ def write_report(
     Returns:
         ``path``.
     """
+    heat_map = _heat_map(results)
     page = render(
         'report.html.j2',
         results=results,
         groups=_groups(results),
-        heat_map=_heat_map(results),
+        heat_map=[row for row in heat_map if not _absent(row)],
+        absent=[row['name'] for row in heat_map if _absent(row)],
         strips=_strips(results, examples),
         palette=palette,
         bar_top=axis_top([results['clean']['mIoU'], *results['corruptions'].values()]),
@@ -102,6 +104,11 @@ def _heat_map(results: dict) -> list[dict]:
             means[corruption] = sum(defined) / len(defined) if defined else None
         rows.append({'name': name, 'clean': results['clean']['IoU'][name], 'means': means})
     return rows
+
+
+def _absent(row: dict) -> bool:
+    """Whether a class is undefined in every cell: it neither occurs nor is it predicted."""
+    return row['clean'] is None and all(value is None for value in row['means'].values())
 
 
 def _strips(results: dict, examples: dict[Cell, list[Example]]) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -146,7 +147,13 @@ class Sweep:
         rank, processes = rank_and_processes()
         share = sum(len(batch) for batch in self._loader(self.clean, rank, processes).batch_sampler)
         with tqdm(
-            total=share * len(left), unit='picture', dynamic_ncols=True, disable=rank != 0, smoothing=0.05
+            total=share * len(left),
+            unit='picture',
+            dynamic_ncols=True,
+            disable=rank != 0,
+            smoothing=0.05,
+            # A log file gets a line now and then, a person's screen a moving bar.
+            mininterval=0.2 if sys.stderr.isatty() else 15.0,
         ) as progress:
             for cell in left:
                 progress.set_description(cell.name.replace('_', ' '))

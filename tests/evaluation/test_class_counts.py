@@ -1,0 +1,58 @@
+"""Counts and percentages against mmseg's own metric and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from mmseg.evaluation import IoUMetric
+
+from mmseg_tapadl.evaluation.class_counts import LabelError, class_counts, percentages, score_sample
+
+
+def test_counts_are_those_of_mmseg():
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.randint(0, 7, (33, 47), generator=generator)
+    labelled = torch.randint(0, 7, (33, 47), generator=generator)
+    labelled[::5] = 255
+    right, predicted_as, labelled_as = class_counts(predicted, labelled, num_classes=7)
+    theirs = IoUMetric.intersect_and_union(predicted, labelled, 7, 255)
+    assert right.tolist() == theirs[0].tolist()
+    assert predicted_as.tolist() == theirs[2].tolist()
+    assert labelled_as.tolist() == theirs[3].tolist()
+
+
+def test_percentages_by_hand():
+    # Two classes that occur, one that is only predicted, one that is neither.
+    predicted = torch.tensor([[0, 0, 1, 2]])
+    labelled = torch.tensor([[0, 1, 1, 1]])
+    scores = percentages(class_counts(predicted, labelled, num_classes=4))
+    assert scores.iou[:3].tolist() == [50.0, pytest.approx(100 / 3), 0.0]
+    assert math.isnan(scores.iou[3])
+    assert scores.miou == pytest.approx((50 + 100 / 3 + 0) / 3)
+    assert scores.aacc == 50.0
+    assert scores.acc[0] == 100.0 and math.isnan(scores.acc[2])
+
+
+def test_nothing_labelled_is_undefined_not_zero():
+    scores = percentages(np.zeros((3, 4)))
+    assert math.isnan(scores.miou) and math.isnan(scores.aacc)
+
+
+@pytest.mark.parametrize('value', [19, 33, 254])
+def test_a_label_that_is_no_class_is_refused_by_name(value):
+    labelled = torch.zeros(4, 5, dtype=torch.long)
+    labelled[1, 1] = value
+    with pytest.raises(LabelError, match=rf'x_labelIds.png.*\[{value}\]'):
+        class_counts(torch.zeros(4, 5, dtype=torch.long), labelled, num_classes=19, source='x_labelIds.png')
+
+
+def test_a_label_of_another_size_or_none_is_refused_by_name():
+    with pytest.raises(LabelError, match=r'a.png.*\(4, 5\).*\(5, 4\)'):
+        class_counts(torch.zeros(5, 4), torch.zeros(4, 5), num_classes=2, source='a.png')
+    with pytest.raises(LabelError, match='b.png has no label.*without labels'):
+        score_sample(
+            {'img_path': 'b.png', 'pred_sem_seg': {'data': torch.zeros(1, 4, 4)}},
+            num_classes=2,
+            ignore_index=255,
+        )
