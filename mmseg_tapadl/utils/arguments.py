@@ -6,7 +6,13 @@ import inspect
 from collections.abc import Iterable
 from typing import TypeVar
 
+from mmseg_tapadl.utils.errors import InputError
+
 Class = TypeVar('Class', bound=type)
+
+
+class UnknownArgumentError(InputError, TypeError):
+    """A constructor was given a keyword that it does not have."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -16,7 +22,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def lists_valid_arguments(cls: Class) -> Class:
-    """Class decorator: an unknown keyword argument raises a ``TypeError`` that lists the valid ones.
+    """Class decorator: an unknown keyword argument raises an :class:`UnknownArgumentError` that lists the valid ones.
 
     Where ``__init__`` passes ``**kwargs`` to its base class, the base's arguments count as valid, and so on up.
     """
@@ -28,7 +34,7 @@ def lists_valid_arguments(cls: Class) -> Class:
         unknown = [name for name in kwargs if name not in known]
         if unknown:
             hints = ', '.join(f"'{name}'{did_you_mean(name, known)}" for name in unknown)
-            raise TypeError(f'{cls.__name__} has no argument {hints}; valid: {", ".join(known)}')
+            raise UnknownArgumentError(f'{cls.__name__} has no argument {hints}; valid: {", ".join(known)}')
         init(self, *args, **kwargs)
 
     setattr(cls, '__init__', checked)  # noqa: B010 (mypy forbids the plain assignment)

@@ -27,6 +27,7 @@ from mmseg_tapadl.layers import (
 from mmseg_tapadl.models.backbones.fan_arch import get_fan_arch
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
+from mmseg_tapadl.utils.errors import InputError
 
 TOKEN_STRIDE = 16
 CLOSING_BLOCKS = 2
@@ -56,7 +57,7 @@ class FAN(BaseModule):
         init_cfg: mmengine's way to load weights, e.g. ``dict(type='Pretrained', checkpoint=FILE)``.
 
     Raises:
-        ValueError: An unknown arch, or an out index other than 0 to 3 ascending.
+        InputError: An unknown arch, or an out index other than 0 to 3 ascending.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class FAN(BaseModule):
             or list(out_indices) != sorted(set(out_indices))
             or not set(out_indices) <= set(range(4))
         ):
-            raise ValueError(f'out_indices={tuple(out_indices)}: choose from 0, 1, 2, 3, ascending')
+            raise InputError(f'out_indices={tuple(out_indices)}: choose from 0, 1, 2, 3, ascending')
         self.out_indices = tuple(out_indices)
         self.with_cp = with_cp
         num_branches = num_tap_branches(tap)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mmseg_tapadl.utils.errors import InputError
+
 
 @dataclass(frozen=True)
 class FANArch:
@@ -43,14 +45,14 @@ def get_fan_arch(arch: str | Mapping[str, Any]) -> FANArch:
         arch: A name in ``FAN_ARCHS``, or a mapping with the fields of :class:`FANArch`.
 
     Raises:
-        ValueError: An unknown name or field; the valid ones are listed.
+        InputError: An unknown name or field; the valid ones are listed.
     """
     if isinstance(arch, str):
         if arch not in FAN_ARCHS:
-            raise ValueError(f"unknown arch '{arch}'; valid: {', '.join(FAN_ARCHS)}, or a dict of its sizes")
+            raise InputError(f"unknown arch '{arch}'; valid: {', '.join(FAN_ARCHS)}, or a dict of its sizes")
         return FAN_ARCHS[arch]
     valid = [field.name for field in fields(FANArch)]
     try:
         return FANArch(**arch)
     except TypeError as error:
-        raise ValueError(f'arch={dict(arch)}: {error}; its fields are {", ".join(valid)}') from error
+        raise InputError(f'arch={dict(arch)}: {error}; its fields are {", ".join(valid)}') from error

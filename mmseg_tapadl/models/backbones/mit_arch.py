@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mmseg_tapadl.utils.errors import InputError
+
 
 @dataclass(frozen=True)
 class MiTArch:
@@ -48,18 +50,18 @@ def get_mit_arch(arch: str | Mapping[str, Any]) -> MiTArch:
         arch: A name in ``MIT_ARCHS``, or a mapping with the fields of :class:`MiTArch`.
 
     Raises:
-        ValueError: An unknown name or field, or sequences of different lengths; the valid ones are listed.
+        InputError: An unknown name or field, or sequences of different lengths; the valid ones are listed.
     """
     if isinstance(arch, str):
         if arch not in MIT_ARCHS:
-            raise ValueError(f"unknown arch '{arch}'; valid: {', '.join(MIT_ARCHS)}, or a dict of its sizes")
+            raise InputError(f"unknown arch '{arch}'; valid: {', '.join(MIT_ARCHS)}, or a dict of its sizes")
         return MIT_ARCHS[arch]
     try:
         sizes = MiTArch(**arch)
     except TypeError as error:
         valid = ', '.join(field.name for field in fields(MiTArch))
-        raise ValueError(f'arch={dict(arch)}: {error}; its fields are {valid}') from error
+        raise InputError(f'arch={dict(arch)}: {error}; its fields are {valid}') from error
     lengths = {f.name: len(getattr(sizes, f.name)) for f in fields(MiTArch) if f.name != 'embed_dims'}
     if len(set(lengths.values())) != 1:
-        raise ValueError(f'arch={dict(arch)}: one number a stage is needed, got {lengths}')
+        raise InputError(f'arch={dict(arch)}: one number a stage is needed, got {lengths}')
     return sizes

@@ -19,6 +19,7 @@ from mmseg_tapadl.models.backbones.mit_arch import get_mit_arch
 from mmseg_tapadl.models.backbones.mit_block import MiTBlock, to_grid
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
+from mmseg_tapadl.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -48,7 +49,7 @@ class TAPMixVisionTransformer(MixVisionTransformer):
         init_cfg: mmengine's way to load weights, e.g. ``dict(type='Pretrained', checkpoint=FILE)``.
 
     Raises:
-        ValueError: An unknown arch, or an out index that is no stage.
+        InputError: An unknown arch, or an out index that is no stage.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class TAPMixVisionTransformer(MixVisionTransformer):
         sizes = get_mit_arch(arch)
         num_stages = len(sizes.num_layers)
         if not out_indices or not set(out_indices) <= set(range(num_stages)):
-            raise ValueError(f'out_indices={tuple(out_indices)}: the stages are 0 to {num_stages - 1}')
+            raise InputError(f'out_indices={tuple(out_indices)}: the stages are 0 to {num_stages - 1}')
         layer_norm = dict(norm_cfg or dict(type='LN', eps=1e-6))
         activation = dict(act_cfg or dict(type='GELU'))
         # mmseg builds the frame of each stage, patch embedding and norm; its blocks are not built, ours go in.

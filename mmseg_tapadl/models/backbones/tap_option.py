@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmseg_tapadl.utils.errors import InputError
+
 
 def num_tap_branches(tap: Mapping[str, Any] | None) -> int | None:
     """Reads ``tap``: ``None`` (no pooling) or ``dict(num_branches=K)``, K >= 1, 4 unless given.
 
     Raises:
-        ValueError: Another key, or a K that is not a positive whole number.
+        InputError: Another key, or a K that is not a positive whole number.
     """
     if tap is None:
         return None
     unknown = set(tap) - {'num_branches'}
     if unknown:
-        raise ValueError(f'tap has no option {", ".join(sorted(unknown))}; valid: num_branches')
+        raise InputError(f'tap has no option {", ".join(sorted(unknown))}; valid: num_branches')
     num_branches = tap.get('num_branches', 4)
     if not isinstance(num_branches, int) or num_branches < 1:
-        raise ValueError(f'tap.num_branches={num_branches!r}: it must be a whole number, 1 or more')
+        raise InputError(f'tap.num_branches={num_branches!r}: it must be a whole number, 1 or more')
     return num_branches

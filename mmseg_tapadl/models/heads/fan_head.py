@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_tapadl.layers import can_classify_normed, fuse_levels, normed_classifier
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
+from mmseg_tapadl.utils.errors import InputError
 
 
 class LevelProjection(nn.Module):
@@ -49,7 +50,7 @@ class FANHead(BaseDecodeHead):
             list(in_channels), channels, in_index=list(in_index), input_transform='multiple_select', **kwargs
         )
         if len(self.in_channels) != 4:
-            raise ValueError(f'in_channels={list(in_channels)}: this head fuses four levels')
+            raise InputError(f'in_channels={list(in_channels)}: this head fuses four levels')
         self.linear_c1, self.linear_c2, self.linear_c3, self.linear_c4 = (
             LevelProjection(width, channels) for width in self.in_channels
         )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmseg_tapadl.layers import AttentionWatch
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
+from mmseg_tapadl.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -25,7 +26,7 @@ class AttentionDiversificationLoss(nn.Module):
             watches all.
 
     Raises:
-        ValueError: A threshold that is not positive.
+        InputError: A threshold that is not positive.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class AttentionDiversificationLoss(nn.Module):
     ):
         super().__init__()
         if not threshold > 0:
-            raise ValueError(f'threshold={threshold}: it must be above 0')
+            raise InputError(f'threshold={threshold}: it must be above 0')
         self.threshold = threshold
         self.loss_weight = loss_weight
         self.layers = None if layers is None else tuple(layers)
@@ -45,9 +46,12 @@ class AttentionDiversificationLoss(nn.Module):
         """Arms the encoder's attention for this loss.
 
         Raises:
-            ValueError: The encoder has no attention to watch, or not the asked layers.
+            InputError: The encoder has no attention to watch, or not the asked layers.
         """
-        return AttentionWatch(encoder, threshold=self.threshold, layers=self.layers)
+        try:
+            return AttentionWatch(encoder, threshold=self.threshold, layers=self.layers)
+        except ValueError as error:
+            raise InputError(f'loss_attention: {error}') from None
 
     def forward(self, diversities: Sequence[Tensor]) -> Tensor:
         """Reduces the diversity of each watched layer, (B,) each, to the loss, a scalar in float32 or wider."""
