@@ -1,0 +1,34 @@
+"""Every size of every family, as the config that builds it with TAP."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmseg_tapadl.engine.config import load_config
+from mmseg_tapadl.models.backbones import FAN_ARCHS, MIT_ARCHS
+
+
+def every_model() -> list[str]:
+    """Names such as ``FAN base_hybrid`` and ``SegFormer b0``."""
+    return [f'FAN {arch}' for arch in FAN_ARCHS] + [f'SegFormer {arch}' for arch in MIT_ARCHS]
+
+
+def config_of(model: str, configs: Path) -> Config:
+    """The config of a model by its name.
+
+    Args:
+        model: One of ``every_model()``.
+        configs: The folder of the configs.
+    """
+    family, arch = model.split(' ')
+    if family == 'FAN':
+        cfg = load_config(configs / 'fan_tapadl_cityscapes.py')
+        sizes = FAN_ARCHS[arch]
+        stem = [128, 256][: len(sizes.stem_depths)]
+        channels = stem + [sizes.embed_dim] * (4 - len(stem))
+    else:
+        cfg = load_config(configs / 'segformer_tapadl_cityscapes.py')
+        channels = MIT_ARCHS[arch].feature_channels
+    cfg.model.backbone.arch = arch
+    cfg.model.decode_head.in_channels = channels
+    return cfg
