@@ -15,6 +15,7 @@ from cityscapesscripts.helpers.labels import name2label
 from PIL import Image
 from tqdm import tqdm
 
+from mmseg_tapadl.datasets.integrity.containers import container_fault
 from mmseg_tapadl.utils import atomic_write
 
 SPLITS = ('train', 'val', 'test')
@@ -164,8 +165,12 @@ def _check(pairs: list[Pair], *, progress: bool) -> list[bytes]:
 def _read(path: Path, faults: list[str]) -> np.ndarray | None:
     """The file's pixels as stored; None (and a line in ``faults``) when it cannot be decoded whole."""
     try:
-        # Pillow notices a file that ends too early; some other decoders return what there is.
-        with Image.open(path) as image:
+        data = path.read_bytes()
+        broken = container_fault(data)
+        if broken:
+            faults.append(f'{path}: cannot be read: it {broken[1]}')
+            return None
+        with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         faults.append(f'{path}: cannot be read ({error})')

@@ -192,6 +192,13 @@ def test_built_sets_wrappers_and_chosen_indices(tmp_path):
     assert first.ok and first.pictures == 1
 
 
+def test_a_set_of_another_kind_is_left_to_itself(tmp_path):
+    make_root(tmp_path, count=1, splits=('train',))
+    remote = config(tmp_path, 'train', backend_args=dict(backend='petrel'))
+    report = check_dataset(remote, split='train', progress=False)
+    assert report.ok and report.pictures == 0 and "backend 'petrel'" in report.warnings[0]
+
+
 @pytest.fixture(scope='module')
 def city(tmp_path_factory):
     root = tmp_path_factory.mktemp('city')

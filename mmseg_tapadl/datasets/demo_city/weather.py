@@ -66,7 +66,7 @@ def render_night(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         squared = (x - lamp_x) ** 2 + (0.55 * (y - lamp_y)) ** 2 + (depth - lamp_z) ** 2
         light += (11.0 / (squared + 9.0))[..., None] * warm
     # Low beam: a wide pool on the road, cut off just below the horizon
-    beam = np.exp(-((x / (0.22 * depth + 1.2)) ** 2)) * np.exp(-depth / 17) * 1.25
+    beam = np.exp(-((x / (0.22 * depth + 1.2)) ** 2)) * np.exp(-depth / 17) * 0.85
     beam *= 1 / (1 + np.exp(np.clip((y - 1.1) * 4, -30, 30)))
     light += beam[..., None] * np.array([0.82, 0.95, 1.0], np.float32)
     sky = (canvas.label == SKY)[..., None]
@@ -84,7 +84,7 @@ def render_night(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 def render_rain(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """A grey sky, a wet road that mirrors what stands on it, streaks in the air and drops on the lens."""
     canvas = scene.canvas
-    picture = _desaturated(_textured(canvas, rng), 0.55) * np.float32(rng.uniform(0.62, 0.76))
+    picture = _desaturated(_textured(canvas, rng), 0.55) * np.float32(rng.uniform(0.56, 0.7))
     _cover_sky(canvas, picture, rng, (158, 152, 148))
     picture += _halos(canvas, strength=0.55)
     picture = _wet_ground(canvas, picture, rng)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from mmseg_tapadl.datasets.integrity.cache import FactsCache
 from mmseg_tapadl.datasets.integrity.files import Facts, image_facts, label_facts
 from mmseg_tapadl.datasets.integrity.ids import IdRules
-from mmseg_tapadl.datasets.integrity.listing import Listing, leaf_datasets, list_dataset
+from mmseg_tapadl.datasets.integrity.listing import Listing, UnlistableError, leaf_datasets, list_dataset
 from mmseg_tapadl.datasets.integrity.report import Fault, Report, raise_if_faulty
 
 _READERS = {'image': image_facts, 'label': label_facts}
@@ -57,7 +57,7 @@ def check_splits(
     cache: bool = True,
     progress: bool = True,
 ) -> dict[str, Report]:
-    """As :func:`check_config`, but faults are only reported; splits of the same data are checked once."""
+    """As :func:`check_config`, but faults are only reported, not raised."""
     reports: dict[str, Report] = {}
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
@@ -88,11 +88,15 @@ def check_dataset(
         progress: Show a bar.
 
     Returns:
-        The report; see :meth:`Report.raise_if_faulty`.
+        The report; see :meth:`Report.raise_if_faulty`. A set whose files cannot be listed (another kind of data
+        set, files that are not local) is not checked, which the report's warnings say.
     """
     report: Report | None = None
     for leaf in leaf_datasets(dataset):
-        part = _check_listing(list_dataset(leaf), split, num_classes, jobs, cache, progress)
+        try:
+            part = _check_listing(list_dataset(leaf), split, num_classes, jobs, cache, progress)
+        except UnlistableError as error:
+            part = Report(split, 'unknown', warnings=[f'not checked: {error}'])
         report = part if report is None else _joined(report, part)
     if report is None:
         raise ValueError(f'{split}: the data set is a wrapper around nothing')

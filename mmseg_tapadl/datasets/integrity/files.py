@@ -4,9 +4,7 @@ Facts do not depend on the data set's classes, so one cached answer serves every
 """
 
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,11 +13,11 @@ import numpy as np
 from cityscapesscripts.helpers.labels import labels as CITYSCAPES_LABELS
 from PIL import Image
 
+from mmseg_tapadl.datasets.integrity.containers import container_fault
+
 # Raise it when the same file would give other facts: cached facts are then not used.
 FACTS_VERSION = 1
 
-_PNG = b'\x89PNG\r\n\x1a\n'
-_LFS = b'version https://git-lfs.github.com/spec'
 _EXIF_ORIENTATION = 0x0112
 _ONE_CHANNEL = ('L', 'P', '1', 'I', 'I;16', 'I;16B', 'I;16L', 'F')
 _CITYSCAPES_COLOURS = sorted({label.color for label in CITYSCAPES_LABELS})
@@ -79,7 +77,7 @@ def _facts(path: str, describe: Callable[[Image.Image], Facts]) -> Facts:
         return Facts('does not exist (or is a link to nothing)', 'missing')
     except OSError as error:
         return Facts(f'cannot be opened: {error.strerror}', 'undecodable')
-    broken = _container_fault(data)
+    broken = container_fault(data)
     if broken:
         return Facts(broken[1], broken[0])
     try:
@@ -92,43 +90,6 @@ def _facts(path: str, describe: Callable[[Image.Image], Facts]) -> Facts:
     except Exception as error:  # Pillow's decoders raise many kinds
         truncated = 'truncated' in str(error)
         return Facts(f'cannot be decoded: {error}', 'truncated' if truncated else 'undecodable')
-
-
-def _container_fault(data: bytes) -> tuple[str, str] | None:
-    """Kind and reason when the bytes are no whole picture file: faults that decoders pass over."""
-    if not data:
-        return 'empty', 'is empty (0 bytes)'
-    if data.startswith(_LFS):
-        return 'undecodable', 'is a Git LFS pointer, not the file itself (fetch it with: git lfs pull)'
-    if data[:512].lstrip().lower().startswith((b'<!doctype', b'<html')):
-        return 'undecodable', 'is a web page, probably a failed download'
-    if data.startswith(_PNG):
-        return _png_fault(data)
-    if data.startswith(b'\xff\xd8') and b'\xff\xd9' not in data[-64:]:
-        return 'truncated', 'is truncated: the end of the JPEG is missing'
-    if not any(data[:4096].strip(b'\0')):
-        return 'undecodable', 'holds only zeros where a picture should begin'
-    return None
-
-
-def _png_fault(data: bytes) -> tuple[str, str] | None:
-    """Walks the chunks of a PNG: all there, each with its right checksum, the end at the end."""
-    position = len(_PNG)
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from('>I4s', data, position)
-        end = position + 12 + length
-        if end > len(data):
-            break
-        stored = struct.unpack_from('>I', data, end - 4)[0]
-        if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != stored:
-            return (
-                'damaged',
-                f'is damaged: checksum of its {kind.decode("ascii", "replace")} part at byte {position}',
-            )
-        if kind == b'IEND':
-            return None
-        position = end
-    return 'truncated', f'is truncated: it ends within a part, after {len(data)} bytes'
 
 
 def _describe_image(image: Image.Image) -> Facts:

@@ -14,6 +14,10 @@ from mmseg_tapadl.datasets.integrity.ids import CONVERSION
 from mmseg_tapadl.datasets.integrity.report import Fault
 
 
+class UnlistableError(TypeError):
+    """A data set whose files cannot be listed here; that is no fault of its data."""
+
+
 @dataclass
 class Listing:
     """The files of one data set and how their ids are to be read.
@@ -65,7 +69,7 @@ def list_dataset(dataset: Any) -> Listing:
         Its listing; a root that is missing or empty is a fault in it, not an error.
 
     Raises:
-        TypeError: When it is no segmentation data set.
+        UnlistableError: When it is no :class:`BaseSegDataset`, or its files are not on this machine.
     """
     wants_labels: bool | None = None
     if isinstance(dataset, dict):
@@ -75,7 +79,9 @@ def list_dataset(dataset: Any) -> Listing:
     elif getattr(dataset, 'pipeline', None) is not None and dataset.pipeline.transforms:
         wants_labels = any('LoadAnnotations' in type(t).__name__ for t in dataset.pipeline.transforms)
     if not isinstance(dataset, BaseSegDataset):
-        raise TypeError(f'{type(dataset).__name__} is no BaseSegDataset: its files cannot be listed')
+        raise UnlistableError(f'{type(dataset).__name__} is no BaseSegDataset')
+    if (dataset.backend_args or {}).get('backend', 'local') != 'local':
+        raise UnlistableError(f'its files are read through the backend {dataset.backend_args["backend"]!r}')
     listing = Listing(
         name=type(dataset).__name__,
         folders=[str(path) for path in dataset.data_prefix.values() if path],
