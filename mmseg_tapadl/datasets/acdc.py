@@ -7,6 +7,8 @@ from pathlib import Path
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
 
+from mmseg_tapadl.utils import InputError
+
 CONDITIONS: tuple[str, ...] = ('fog', 'night', 'rain', 'snow')
 SPLITS: tuple[str, ...] = ('train', 'val', 'test')
 # Where users keep the pictures and the labels below the root; the first that exists is taken.
@@ -35,8 +37,8 @@ class ACDCDataset(BaseSegDataset):
             ``test_mode``, ...). The lines of an ``ann_file`` are like ``fog/val/GOPR0476/GOPR0476_frame_000854``.
 
     Raises:
-        ValueError: For an unknown split or condition, or labels asked of the split that has none.
-        FileNotFoundError: When folders, pictures or labels are missing; the message says which.
+        InputError: For an unknown split or condition, labels asked of the split that has none, and folders,
+            pictures or labels that are missing; the message says which.
     """
 
     METAINFO = CityscapesDataset.METAINFO
@@ -52,7 +54,7 @@ class ACDCDataset(BaseSegDataset):
         **kwargs,
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f'ACDC has no split {split!r}; the valid ones are {", ".join(SPLITS)}')
+            raise InputError(f'ACDC has no split {split!r}; the valid ones are {", ".join(SPLITS)}')
         chosen = (
             CONDITIONS
             if condition is None
@@ -62,11 +64,11 @@ class ACDCDataset(BaseSegDataset):
         )
         for name in chosen:
             if name not in CONDITIONS:
-                raise ValueError(
+                raise InputError(
                     f'ACDC has no condition {name!r}; the valid ones are {", ".join(CONDITIONS)}'
                 )
         if not chosen or len(set(chosen)) != len(chosen):
-            raise ValueError(f'condition must name each condition once, got {chosen}')
+            raise InputError(f'condition must name each condition once, got {chosen}')
         self.split = split
         # Always in one order, so that the pictures are, too.
         self.conditions = tuple(name for name in CONDITIONS if name in chosen)
@@ -112,7 +114,7 @@ class ACDCDataset(BaseSegDataset):
                 if not path.parent.name.endswith('_ref')
             )
             if not names:
-                raise FileNotFoundError(f'{folder} holds no picture <sequence>/*{self.img_suffix}')
+                raise InputError(f'{folder} holds no picture <sequence>/*{self.img_suffix}')
             for name in names:
                 label = labels / (name.removesuffix(self.img_suffix) + self.seg_map_suffix)
                 entries.append(
@@ -130,7 +132,7 @@ class ACDCDataset(BaseSegDataset):
     def _check_folders(self, images: Path) -> None:
         """Says at once all that is missing, with what lies there instead."""
         if not images.is_dir():
-            raise FileNotFoundError(
+            raise InputError(
                 f'no ACDC pictures at {images}: below data_root={self.data_root!r} one of '
                 f'{", ".join(IMAGE_FOLDERS[:2])} must hold the folders {", ".join(CONDITIONS)}'
             )
@@ -140,7 +142,7 @@ class ACDCDataset(BaseSegDataset):
         present = [name for name in CONDITIONS if (images / name / self.split).is_dir()]
         reasons = [f'{images / name / self.split} is missing{_instead(images / name)}' for name in missing]
         hint = f'; to use only what is there, set condition={present!r}' if present else ''
-        raise FileNotFoundError('; '.join(reasons) + hint)
+        raise InputError('; '.join(reasons) + hint)
 
     def _settle_labels(self, entries: list[dict]) -> None:
         """Keeps the label paths that exist for every picture, or drops them all where the split has none."""
@@ -148,12 +150,12 @@ class ACDCDataset(BaseSegDataset):
         if not missing:
             return
         if self.split != 'test':
-            raise FileNotFoundError(
+            raise InputError(
                 f'{len(missing)} of {len(entries)} labels of ACDC {self.split} are missing, the first is {missing[0]}'
             )
         wants_labels = [t for t in self.pipeline.transforms if type(t).__name__.endswith('LoadAnnotations')]
         if wants_labels:
-            raise ValueError(
+            raise InputError(
                 'the labels of ACDC test are withheld, so it cannot be trained on or evaluated here: use '
                 "split='val', or leave LoadAnnotations out of the pipeline and write a submission"
             )

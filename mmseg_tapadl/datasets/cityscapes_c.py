@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 
 from mmseg_tapadl.datasets.corruptions import check_cell, corrupt_picture, picture_identity, warm_up
-from mmseg_tapadl.utils import atomic_write, sha256_of, write_json
+from mmseg_tapadl.utils import InputError, atomic_write, sha256_of, write_json
 
 # A bit more than the sample says: pictures differ, and file systems round up.
 _MARGIN = 1.15
 _SAMPLE_SIDE = 512
 
 
-class PreGenerationError(ValueError):
+class PreGenerationError(InputError):
     """The pre-generation cannot start or go on; the message names the file."""
 
 

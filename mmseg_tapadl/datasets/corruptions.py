@@ -16,6 +16,8 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 
+from mmseg_tapadl.utils import InputError
+
 CORRUPTION_GROUPS: dict[str, tuple[str, ...]] = {
     'blur': ('motion_blur', 'defocus_blur', 'glass_blur', 'gaussian_blur', 'zoom_blur'),
     'noise': ('gaussian_noise', 'impulse_noise', 'shot_noise', 'speckle_noise'),
@@ -35,11 +37,11 @@ _PICTURE_FOLDERS = frozenset({'leftImg8bit', 'rgb_anon'})
 
 
 def check_cell(corruption: str, severity: int) -> None:
-    """Raises ``ValueError`` that lists the valid ones when the corruption or the severity is not one of them."""
+    """Raises ``InputError`` that lists the valid ones when the corruption or the severity is not one of them."""
     if corruption not in CORRUPTIONS:
-        raise ValueError(f'unknown corruption {corruption!r}; the valid ones are {", ".join(CORRUPTIONS)}')
+        raise InputError(f'unknown corruption {corruption!r}; the valid ones are {", ".join(CORRUPTIONS)}')
     if isinstance(severity, bool) or severity not in SEVERITIES:
-        raise ValueError(
+        raise InputError(
             f'unknown severity {severity!r}; the valid ones are {", ".join(map(str, SEVERITIES))}'
         )
 
@@ -115,13 +117,13 @@ def corrupt_picture(
         A new (H, W, 3) uint8 array, channels in BGR order.
 
     Raises:
-        ValueError: For an unknown corruption, severity or channel order, or an array of another kind.
+        InputError: For an unknown corruption, severity or channel order, or an array of another kind.
     """
     check_cell(corruption, severity)
     if channel_order not in CHANNEL_ORDERS:
-        raise ValueError(f'channel_order must be one of {", ".join(CHANNEL_ORDERS)}, not {channel_order!r}')
+        raise InputError(f'channel_order must be one of {", ".join(CHANNEL_ORDERS)}, not {channel_order!r}')
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
+        raise InputError(
             f'corruptions need a uint8 picture of shape (H, W, 3), got {image.dtype} of {image.shape} for {identity}'
         )
     height, width = image.shape[:2]

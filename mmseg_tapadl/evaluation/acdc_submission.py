@@ -18,7 +18,7 @@ from mmseg.registry import METRICS
 from PIL import Image, UnidentifiedImageError
 
 from mmseg_tapadl.datasets.acdc import CONDITIONS, IMAGE_FOLDERS
-from mmseg_tapadl.utils import atomic_write
+from mmseg_tapadl.utils import InputError, atomic_write
 
 FOLDER = 'labelTrainIds'
 NUM_CLASSES = 19
@@ -49,12 +49,12 @@ class ACDCSubmission(BaseMetric):
         """Writes the label maps of a batch.
 
         Raises:
-            ValueError: When the model has other classes than the 19 of Cityscapes.
+            InputError: When the model has other classes than the 19 of Cityscapes.
         """
         for sample in data_samples:
             labels = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
             if labels.size and labels.max() >= NUM_CLASSES:
-                raise ValueError(
+                raise InputError(
                     f'{sample["img_path"]}: class {labels.max()} was predicted, but ACDC has the trainIds 0 to 18'
                 )
             name = Path(sample['img_path']).name
@@ -66,11 +66,11 @@ class ACDCSubmission(BaseMetric):
         """Zips the files of this run; files of other runs in the folder stay out.
 
         Raises:
-            ValueError: When two pictures have the same name, so that one label map is lost.
+            InputError: When two pictures have the same name, so that one label map is lost.
         """
         repeated = sorted(name for name, count in Counter(results).items() if count > 1)
         if repeated:
-            raise ValueError(f'{len(repeated)} names occur in several sequences, the first is {repeated[0]}')
+            raise InputError(f'{len(repeated)} names occur in several sequences, the first is {repeated[0]}')
         target = self.output_dir / 'acdc_submission.zip'
         if is_main_process():
             write_zip(self.output_dir / FOLDER, sorted(results), target)
@@ -93,21 +93,19 @@ def pictures_of_test_split(data_root: str | Path) -> dict[str, Path]:
     """The test pictures of an ACDC root, by file name.
 
     Raises:
-        FileNotFoundError: When a condition's test folder is missing or empty.
+        InputError: When a condition's test folder is missing or empty.
     """
     root = Path(data_root)
     images = next(
         (root / f for f in IMAGE_FOLDERS if any((root / f / c / 'test').is_dir() for c in CONDITIONS)), None
     )
     if images is None:
-        raise FileNotFoundError(f'{root} holds no ACDC test pictures (rgb_anon/<condition>/test)')
+        raise InputError(f'{root} holds no ACDC test pictures (rgb_anon/<condition>/test)')
     pictures = {}
     for condition in CONDITIONS:
         found = sorted((images / condition / 'test').glob('*/*_rgb_anon.png'))
         if not found:
-            raise FileNotFoundError(
-                f'{images / condition / "test"} holds no picture <sequence>/*_rgb_anon.png'
-            )
+            raise InputError(f'{images / condition / "test"} holds no picture <sequence>/*_rgb_anon.png')
         pictures.update({path.name: path for path in found})
     return pictures
 
@@ -123,17 +121,16 @@ def check_submission(archive: str | Path, data_root: str | Path) -> list[str]:
         One line a fault, each with its file; empty for a good submission.
 
     Raises:
-        FileNotFoundError: When the zip or the test pictures do not exist.
-        ValueError: When the file is not a zip.
+        InputError: When the zip or the test pictures do not exist, or the file is not a zip.
     """
     wanted = pictures_of_test_split(data_root)
     if not Path(archive).is_file():
-        raise FileNotFoundError(f'{archive} does not exist')
+        raise InputError(f'{archive} does not exist')
     try:
         with zipfile.ZipFile(archive) as opened:
             return list(_faults(opened, wanted))
     except zipfile.BadZipFile as error:
-        raise ValueError(f'{archive} is not a whole zip file ({error})') from error
+        raise InputError(f'{archive} is not a whole zip file ({error})') from error
 
 
 def _faults(archive: zipfile.ZipFile, wanted: dict[str, Path]) -> Iterator[str]:

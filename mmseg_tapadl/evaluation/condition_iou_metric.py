@@ -13,6 +13,7 @@ from prettytable import PrettyTable
 
 from mmseg_tapadl.datasets.acdc import CONDITIONS
 from mmseg_tapadl.evaluation.class_counts import Percentages, percentages, score_sample
+from mmseg_tapadl.utils import InputError
 
 
 @METRICS.register_module()
@@ -54,18 +55,18 @@ class ConditionIoUMetric(BaseMetric):
         """The number of the condition whose folder is in the path (the last one, should there be several).
 
         Raises:
-            ValueError: When there is none.
+            InputError: When there is none.
         """
         for part in reversed(PurePath(img_path).parts[:-1]):
             if part in self.conditions:
                 return self.conditions.index(part)
-        raise ValueError(f'{img_path} lies in no folder of a condition ({", ".join(self.conditions)})')
+        raise InputError(f'{img_path} lies in no folder of a condition ({", ".join(self.conditions)})')
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Counts a batch.
 
         Raises:
-            ValueError: When a picture has no condition, or no label that can be scored.
+            InputError: When a picture has no condition, or no label that can be scored.
         """
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
@@ -108,7 +109,7 @@ class ConditionIoUMetric(BaseMetric):
             if sums[number].any()
         }
         if not by_condition:
-            raise ValueError('no picture was evaluated: there is no labelled pixel in the whole data set')
+            raise InputError('no picture was evaluated: there is no labelled pixel in the whole data set')
         mean = sum(p.miou for p in by_condition.values()) / len(by_condition)
         print_log('\n' + self._table(by_condition, pooled, mean), MMLogger.get_current_instance())
         metrics = {'mIoU': pooled.miou, 'aAcc': pooled.aacc}

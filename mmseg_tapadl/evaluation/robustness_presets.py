@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from mmseg_tapadl.datasets.corruptions import CORRUPTION_GROUPS, CORRUPTIONS, SEVERITIES, check_cell
+from mmseg_tapadl.utils import InputError
 
 
 class Cell(NamedTuple):
@@ -63,11 +64,11 @@ def select_cells(
         The cells in the order in which they are measured, without the clean one.
 
     Raises:
-        ValueError: For an unknown preset, corruption or severity (the message lists the valid ones), one
+        InputError: For an unknown preset, corruption or severity (the message lists the valid ones), one
             named twice, or a choice that leaves no cell.
     """
     if preset not in PRESETS:
-        raise ValueError(f'unknown preset {preset!r}; the valid ones are {", ".join(PRESETS)}')
+        raise InputError(f'unknown preset {preset!r}; the valid ones are {", ".join(PRESETS)}')
     for name in corruptions or ():
         check_cell(name, 1)
     for severity in severities or ():
@@ -75,7 +76,7 @@ def select_cells(
     for chosen in (corruptions or [], severities or []):
         repeated = sorted({str(item) for item in chosen if list(chosen).count(item) > 1})
         if repeated:
-            raise ValueError(f'{", ".join(repeated)} is named twice')
+            raise InputError(f'{", ".join(repeated)} is named twice')
     cells = []
     for name in corruptions or PRESETS[preset]:
         measured = PRESETS[preset].get(name, SEVERITIES)
@@ -83,7 +84,7 @@ def select_cells(
             measured = tuple(s for s in sorted(severities) if corruptions is not None or s in measured)
         cells += [Cell(name, severity) for severity in measured]
     if not cells:
-        raise ValueError(f'no cell is left: preset {preset} holds none of the severities {severities}')
+        raise InputError(f'no cell is left: preset {preset} holds none of the severities {severities}')
     return cells
 
 

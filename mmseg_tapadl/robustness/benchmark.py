@@ -9,7 +9,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_main_process
 
-from mmseg_tapadl.engine.config import ConfigError
 from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.evaluation.class_counts import LabelError
@@ -18,6 +17,7 @@ from mmseg_tapadl.robustness.example_strips import best_and_worst, examples_of
 from mmseg_tapadl.robustness.report import write_report
 from mmseg_tapadl.robustness.results import build_results, write_results
 from mmseg_tapadl.robustness.sweep import Sweep, SweepOptions, prepare_sweep
+from mmseg_tapadl.utils import InputError
 
 
 def measure(
@@ -35,7 +35,7 @@ def measure(
         The content of ``robustness.json``.
 
     Raises:
-        ConfigError: For a config, choice or data set that cannot be measured.
+        InputError: For a config, choice or data set that cannot be measured.
         SampleError: For a picture or label that cannot be used.
         SweepMismatch: When the work dir holds another sweep.
         RunStopped: On Ctrl-C; finished cells are kept.
@@ -43,8 +43,11 @@ def measure(
     _start_processes(config, launcher)
     try:
         sweep = prepare_sweep(config, options)
-    except (ValueError, KeyError, FileNotFoundError, NotADirectoryError) as error:
-        raise _as_input_error(error) from error
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        # What mmseg says of a config or a data set that cannot be built.
+        raise InputError(f'{config.filename}: {error}') from error
     try:
         sweep.run(say=_say)
         return _write(sweep, name or Path(config.filename or 'model').stem)
@@ -63,13 +66,6 @@ def _start_processes(config: Config, launcher: str) -> None:
         _say(note)
     if launcher != 'none' and not torch.distributed.is_initialized():
         init_dist(launcher, **(config.get('env_cfg') or {}).get('dist_cfg', {}))
-
-
-def _as_input_error(error: Exception) -> Exception:
-    """Errors of the config and the data as what the tools report in one line; the toolkit's own stay."""
-    if isinstance(error, (ConfigError, SampleError)) or type(error).__module__.startswith('mmseg_tapadl'):
-        return error
-    return ConfigError(str(error) if not isinstance(error, KeyError) else f'the config lacks {error}')
 
 
 def _kept(sweep: Sweep) -> str:

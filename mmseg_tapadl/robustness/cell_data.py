@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmseg_tapadl.datasets.transforms import CorruptImage, TakePregenerated
 from mmseg_tapadl.engine.errors import SampleError
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
+from mmseg_tapadl.utils import InputError
 
 
 class PictureError(SampleError):
@@ -65,7 +66,7 @@ def dataset_for_cell(
         pregenerated: A pre-generated tree to read the corrupted pictures from.
 
     Raises:
-        ValueError: When a pipeline has no transform that loads pictures from files.
+        InputError: When a pipeline has no transform that loads pictures from files.
     """
     dataset = copy.deepcopy(dict(dataset))
     for leaf in _leaves(dataset):
@@ -121,7 +122,7 @@ def _loading_position(pipeline: list[dict]) -> int:
         if isinstance(cls, type) and (issubclass(cls, LoadImageFromFile) or 'LoadImage' in cls.__name__):
             return position
     names = ', '.join(str(transform.get('type')) for transform in pipeline)
-    raise ValueError(f'the test pipeline ({names}) has no LoadImageFromFile to put CorruptImage after')
+    raise InputError(f'the test pipeline ({names}) has no LoadImageFromFile to put CorruptImage after')
 
 
 def _image_folder(leaf: dict) -> str:
@@ -133,7 +134,7 @@ def check_pregenerated(root: str, dataset: NamedPictures, dataset_config: dict, 
     """Looks for every file that the sweep will read, before it starts.
 
     Raises:
-        FileNotFoundError: Naming the first missing file and the number of missing ones.
+        InputError: Naming the first missing file and the number of missing ones.
     """
     folders = {_image_folder(leaf) for leaf in _leaves(dataset_config)}
     paths = [dataset.img_path(index) for index in range(len(dataset))]
@@ -146,7 +147,7 @@ def check_pregenerated(root: str, dataset: NamedPictures, dataset_config: dict, 
             ]
             missing += [twin for twin in map(transform.twin_of, inside) if not os.path.isfile(twin)]
     if missing:
-        raise FileNotFoundError(
+        raise InputError(
             f'{len(missing)} of {len(cells) * len(paths)} pre-generated pictures are missing, the first is '
             f'{missing[0]}; make them with tools/dataset_converters/cityscapes_c.py'
         )

@@ -16,7 +16,7 @@ from mmseg_tapadl.evaluation.robustness_scores import (
     relative_performance,
 )
 from mmseg_tapadl.robustness.bootstrap import pack, spread, unpack
-from mmseg_tapadl.utils import atomic_write, write_json
+from mmseg_tapadl.utils import InputError, atomic_write, write_json
 
 FORMAT = 'mmseg_tapadl.robustness'
 FORMAT_VERSION = 1
@@ -24,7 +24,7 @@ SCORES = ('cityscapes_c', 'mPC', 'rPC')
 _CELL_KEYS = ('corruption', 'severity', 'mIoU', 'aAcc', 'IoU', 'pixels', 'resampled_mIoU')
 
 
-class ResultError(ValueError):
+class ResultError(InputError):
     """A results file that cannot be used; the message names it."""
 
 

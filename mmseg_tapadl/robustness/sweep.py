@@ -21,7 +21,7 @@ from mmseg_tapadl.robustness.cell_data import NamedPictures, check_pregenerated,
 from mmseg_tapadl.robustness.cell_runner import cell_record, rank_and_processes, run_cell
 from mmseg_tapadl.robustness.cell_store import CellStore, digest_of
 from mmseg_tapadl.robustness.sweep_model import build_model
-from mmseg_tapadl.utils import sha256_of
+from mmseg_tapadl.utils import InputError, sha256_of
 from mmseg_tapadl.version import __version__
 
 # A change of any of these may change a pixel or a prediction.
@@ -203,24 +203,24 @@ def prepare_sweep(config: Config, options: SweepOptions) -> Sweep:
         options: What to measure.
 
     Raises:
-        ValueError: For an unknown preset, corruption or severity, a config without test data.
+        InputError: For an unknown preset, corruption or severity, a config without test data, data or a
+            checkpoint that are missing.
         SweepMismatch: When the work dir holds another sweep.
-        FileNotFoundError: When data or the checkpoint are missing.
     """
     from mmseg.utils import register_all_modules
 
     cells = options.cells()
     if not config.get('test_dataloader'):
-        raise ValueError(f'{config.filename} has no test_dataloader, so there is nothing to measure on')
+        raise InputError(f'{config.filename} has no test_dataloader, so there is nothing to measure on')
     if not os.path.isfile(options.checkpoint):
-        raise FileNotFoundError(f'the checkpoint {options.checkpoint} does not exist')
+        raise InputError(f'the checkpoint {options.checkpoint} does not exist')
     register_all_modules(init_default_scope=False)
     init_default_scope(config.get('default_scope', 'mmseg'))
     clean = dataset_for_cell(
         config.test_dataloader.dataset, CLEAN, seed=options.seed, channel_order=options.channel_order
     )
     if len(clean) == 0:
-        raise FileNotFoundError('the test data set of the config holds no picture; check its data_root')
+        raise InputError('the test data set of the config holds no picture; check its data_root')
     if options.pregenerated is not None:
         check_pregenerated(options.pregenerated, clean, config.test_dataloader.dataset, cells)
     store = CellStore(options.work_dir, sweep_identity(config, options, clean))

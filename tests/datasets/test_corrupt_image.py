@@ -164,7 +164,7 @@ def test_a_float_picture_stays_float():
 
 
 def test_bad_arguments_list_the_valid_ones():
-    with pytest.raises(ValueError, match="'rust'.*motion_blur.*frost"):
+    with pytest.raises(ValueError, match=r"'rust'.*motion_blur.*frost"):
         TRANSFORMS.build(dict(type='CorruptImage', corruption='rust', severity=1))
     for severity in (0, 6, 2.5, True, '3'):
         with pytest.raises(ValueError, match='1, 2, 3, 4, 5'):

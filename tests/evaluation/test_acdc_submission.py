@@ -11,6 +11,7 @@ from mmseg.registry import METRICS
 from PIL import Image
 
 from mmseg_tapadl.evaluation.acdc_submission import check_submission
+from mmseg_tapadl.utils import InputError
 from tests.datasets.test_acdc import CONDITIONS, write
 
 NAMES = [f'S{number}_frame_000001_rgb_anon.png' for number in range(4)]
@@ -58,7 +59,7 @@ def test_what_the_metric_writes_is_good(acdc, tmp_path):
 
 def test_a_model_of_other_classes_is_refused(tmp_path):
     metric = METRICS.build(dict(type='ACDCSubmission', output_dir=str(tmp_path)))
-    with pytest.raises(ValueError, match='class 19'):
+    with pytest.raises(InputError, match='class 19'):
         metric.process({}, [{'img_path': 'a.png', 'pred_sem_seg': {'data': torch.full((1, 2, 2), 19)}}])
 
 
@@ -115,10 +116,10 @@ def test_several_faults_are_all_found(acdc, tmp_path):
 
 
 def test_what_cannot_be_checked(acdc, tmp_path):
-    with pytest.raises(FileNotFoundError, match='b.zip'):
+    with pytest.raises(InputError, match=r'b.zip'):
         check_submission(tmp_path / 'b.zip', acdc)
     (tmp_path / 'c.zip').write_bytes(b'PK not really')
-    with pytest.raises(ValueError, match='c.zip'):
+    with pytest.raises(InputError, match=r'c.zip'):
         check_submission(tmp_path / 'c.zip', acdc)
-    with pytest.raises(FileNotFoundError, match='no ACDC test pictures'):
+    with pytest.raises(InputError, match='no ACDC test pictures'):
         check_submission(tmp_path / 'c.zip', tmp_path)

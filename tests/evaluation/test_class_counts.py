@@ -50,7 +50,7 @@ def test_a_label_that_is_no_class_is_refused_by_name(value):
 def test_a_label_of_another_size_or_none_is_refused_by_name():
     with pytest.raises(LabelError, match=r'a.png.*\(4, 5\).*\(5, 4\)'):
         class_counts(torch.zeros(5, 4), torch.zeros(4, 5), num_classes=2, source='a.png')
-    with pytest.raises(LabelError, match='b.png has no label.*without labels'):
+    with pytest.raises(LabelError, match=r'b.png has no label.*without labels'):
         score_sample(
             {'img_path': 'b.png', 'pred_sem_seg': {'data': torch.zeros(1, 4, 4)}},
             num_classes=2,

@@ -103,10 +103,10 @@ def test_only_conditions_that_occur_are_reported():
 def test_wrong_pictures_are_named():
     metric = build()
     (sample,) = samples(1)
-    with pytest.raises(ValueError, match='x/y.png.*fog, night, rain, snow'):
+    with pytest.raises(ValueError, match=r'x/y.png.*fog, night, rain, snow'):
         metric.process({}, [{**sample, 'img_path': 'x/y.png'}])
     del sample['gt_sem_seg']
-    with pytest.raises(ValueError, match='S0_rgb_anon.png has no label'):
+    with pytest.raises(ValueError, match=r'S0_rgb_anon.png has no label'):
         metric.process({}, [sample])
 
 

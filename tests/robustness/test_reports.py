@@ -132,7 +132,7 @@ def test_a_wrong_file_is_refused_by_name(results, tmp_path, damage, message):
     file.write_text(damage(results), encoding='latin-1')
     with pytest.raises(ResultError, match=rf'wrong\.json.*({message})'):
         read_results(file)
-    with pytest.raises(ResultError, match='nowhere.json'):
+    with pytest.raises(ResultError, match=r'nowhere.json'):
         read_results(tmp_path / 'nowhere.json')
 
 

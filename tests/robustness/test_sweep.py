@@ -16,7 +16,6 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_tapadl.engine.checkpoint_io import CheckpointError
-from mmseg_tapadl.engine.config import ConfigError
 from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
 from mmseg_tapadl.robustness.benchmark import measure
@@ -24,6 +23,7 @@ from mmseg_tapadl.robustness.cell_data import dataset_for_cell
 from mmseg_tapadl.robustness.cell_store import SweepMismatch
 from mmseg_tapadl.robustness.sweep import prepare_sweep
 from mmseg_tapadl.robustness.sweep_model import build_model
+from mmseg_tapadl.utils import InputError
 from tests.robustness.conftest import numbers_of
 from tests.robustness.tiny_model import make_tree, write_config
 
@@ -170,13 +170,13 @@ def test_an_unreadable_picture_stops_the_sweep_with_its_name(options, tiny, tmp_
 
 
 def test_what_cannot_be_measured_is_said_before_the_model_is_built(options, tiny, config, tmp_path):
-    with pytest.raises(ConfigError, match="'rust'.*motion_blur"):
+    with pytest.raises(InputError, match=r"'rust'.*motion_blur"):
         measure(config, options(corruptions=['rust']))
-    with pytest.raises(ConfigError, match='nowhere.pth does not exist'):
+    with pytest.raises(InputError, match=r'nowhere.pth does not exist'):
         measure(config, options(checkpoint=str(tmp_path / 'nowhere.pth')))
     empty = Config.fromfile(tiny / 'model.py')
     empty.test_dataloader.dataset.pipeline = empty.test_dataloader.dataset.pipeline[1:]
-    with pytest.raises(ConfigError, match='has no LoadImageFromFile'):
+    with pytest.raises(InputError, match='has no LoadImageFromFile'):
         sweep = options(work_dir=tmp_path / 'a')
         measure(empty, sweep)
     unlabelled = Config.fromfile(tiny / 'model.py')

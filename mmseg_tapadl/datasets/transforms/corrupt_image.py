@@ -5,6 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from mmseg_tapadl.datasets.corruptions import CHANNEL_ORDERS, check_cell, corrupt_picture, picture_identity
+from mmseg_tapadl.utils import InputError
 
 
 @TRANSFORMS.register_module()
@@ -36,7 +37,7 @@ class CorruptImage(BaseTransform):
             picture counts, and moving the data changes the random corruptions.
 
     Raises:
-        ValueError: For an unknown corruption, severity or channel order; the message lists the valid ones.
+        InputError: For an unknown corruption, severity or channel order; the message lists the valid ones.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class CorruptImage(BaseTransform):
     ) -> None:
         check_cell(corruption, severity)
         if channel_order not in CHANNEL_ORDERS:
-            raise ValueError(
+            raise InputError(
                 f'channel_order must be one of {", ".join(CHANNEL_ORDERS)}, not {channel_order!r}'
             )
         self.corruption = corruption
@@ -68,10 +69,10 @@ class CorruptImage(BaseTransform):
             ``results``.
 
         Raises:
-            ValueError: Where the picture has no path, or is not one of three channels and whole values.
+            InputError: Where the picture has no path, or is not one of three channels and whole values.
         """
         if 'img_path' not in results:
-            raise ValueError(
+            raise InputError(
                 "CorruptImage needs 'img_path': a picture's path is what its randomness is made from"
             )
         image = results['img']
@@ -79,7 +80,7 @@ class CorruptImage(BaseTransform):
         if image.dtype != np.uint8:
             whole = np.clip(image, 0, 255).astype(np.uint8)
             if not np.array_equal(whole, image):
-                raise ValueError(
+                raise InputError(
                     f'CorruptImage must come right after loading: {results["img_path"]} no longer has '
                     'whole values from 0 to 255'
                 )
