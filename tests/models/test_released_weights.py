@@ -101,9 +101,10 @@ def test_every_made_up_weight_that_is_used_matters():
     assert silent == [f'backbone.blocks.{i}.mlp.q.bias' for i in range(8)]
 
 
-@pytest.mark.parametrize('ema', [True, False])
-@pytest.mark.parametrize('module', [True, False])
-@pytest.mark.parametrize('num_branches', [None, 4])
+@pytest.mark.parametrize(
+    ('ema', 'module', 'num_branches'),
+    [(True, False, 4), (False, True, 4), (True, True, None), (False, False, None)],
+)
 def test_an_imagenet_file_starts_an_encoder(tmp_path, ema, module, num_branches):
     released = made_up.imagenet_file('tiny_hybrid', num_branches, ema=ema, module=module)
     torch.save(released, tmp_path / 'released.pth.tar')
@@ -193,8 +194,9 @@ def test_the_checkpoint_names_its_classes():
     assert len(meta['dataset_meta']['classes']) == len(meta['dataset_meta']['palette']) == 19
 
 
-@pytest.mark.parametrize('arch', made_up.RELEASED)
-@pytest.mark.parametrize('num_branches', [None, 1, 4])
+@pytest.mark.parametrize(
+    ('arch', 'num_branches'), [*((arch, 4) for arch in made_up.RELEASED), ('base', None), ('large_hybrid', 1)]
+)
 def test_size_is_recognised_and_its_options_fit_the_config(arch, num_branches):
     sizes = made_up.RELEASED[arch]
     shapes = made_up.encoder_shapes(sizes, num_branches) | made_up.classifier_shapes(sizes)
