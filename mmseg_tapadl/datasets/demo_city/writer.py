@@ -32,6 +32,8 @@ ADVERSE = tuple(condition for condition in CONDITIONS if condition != 'clear')
 _SPLITS = ('train', 'val', 'test', 'val_ref')
 _CITIES = {'train': ('lindental', 'nordhafen', 'seeburg'), 'val': ('altmarkt', 'brunnwies')}
 _SUPERSAMPLE = 2
+# Fewer are painted sooner than a second process has started
+_WORTH_PROCESSES = 32
 
 
 class DemoCityError(ValueError):
@@ -156,7 +158,7 @@ def write_demo_city(
         target: Root of the city, used as ``data_root``.
         options: What to paint.
         overwrite: Replace a city that was painted with other options.
-        jobs: Processes; None for one per core.
+        jobs: Processes; None for one per core, or only this one for a small city.
         progress: Show a bar.
 
     Returns:
@@ -178,20 +180,18 @@ def write_demo_city(
     (root / MANIFEST).unlink(missing_ok=True)
     write_json(root / UNFINISHED, wanted)
     work = partial(_write_picture, root=root, options=options)
-    jobs = jobs or os.cpu_count() or 1
+    if jobs is None:
+        jobs = (os.cpu_count() or 1) if len(pictures) >= _WORTH_PROCESSES else 1
     with tqdm(total=len(pictures), desc='paint', disable=not progress) as bar:
         if jobs == 1:
             for picture in pictures:
                 work(picture)
                 bar.update()
         else:
-            # Forked workers start at once; spawned ones would import the whole framework first.
-            method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn'
-            context = multiprocessing.get_context(method)
-            with ProcessPoolExecutor(
-                jobs, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
-            ) as pool:
-                for _ in pool.map(work, pictures, chunksize=4):
+            # Not forked: a fork of a process whose OpenCV has threads can hang.
+            context = multiprocessing.get_context('spawn')
+            with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
+                for _ in pool.map(work, pictures, chunksize=2):
                     bar.update()
     write_json(root / MANIFEST, {**wanted, 'pictures': len(pictures)})
     (root / UNFINISHED).unlink()
@@ -228,6 +228,10 @@ def _is_there(root: Path, wanted: dict, pictures: list[Picture], *, overwrite: b
         )
     files = [name for picture in pictures for name in (picture.image, picture.label) if name]
     return not differing and all((root / name).is_file() for name in files)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
 
 
 def _write_picture(picture: Picture, *, root: Path, options: DemoCityOptions) -> None:
