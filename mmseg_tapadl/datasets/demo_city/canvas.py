@@ -97,8 +97,8 @@ class Canvas:
         if len(corners) < 3:
             return
         pixels = self.project(corners)
-        area = _bounds(pixels, self.width, self.height)
-        if area is None or (label is None and _too_fine(pixels)):
+        area = _bounds(pixels, self.width, self.height, finest=0.9 if label is None else 0)
+        if area is None:
             return
         fixed = _fixed(pixels)
         _fill(self.colour, fixed, colour)
@@ -109,8 +109,10 @@ class Canvas:
         x0, y0, x1, y1 = area
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         _fill(mask, fixed - (x0 * _SUBPIXEL, y0 * _SUBPIXEL), 1)
-        normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
-        offset = normal @ (corners[0] - (0, self.eye, 0))
+        normal = _normal(corners)
+        offset = (
+            normal[0] * corners[0, 0] + normal[1] * (corners[0, 1] - self.eye) + normal[2] * corners[0, 2]
+        )
         if abs(offset) < 1e-6:
             return
         # On the plane, 1/Z is linear in the ray: n . (Z * ray) = offset
@@ -136,8 +138,7 @@ class Canvas:
         flat = np.asarray(points, np.float64)
         scale = self.focal / z
         pixels = np.array([self.centre_u, self.centre_v + self.eye * scale]) + flat * (scale, -scale)
-        outside = _bounds(pixels, self.width, self.height) is None
-        if outside or (label is None and _too_fine(pixels)):
+        if _bounds(pixels, self.width, self.height, finest=0.9 if label is None else 0) is None:
             return
         fixed = _fixed(pixels)
         self._flat(lambda layer, value: _fill(layer, fixed, value), z, colour, label, glow)
@@ -201,11 +202,23 @@ class Canvas:
         )
         fixed = np.round(fixed * _SUBPIXEL)
         kept = np.abs(fixed).max(axis=1) < 1 << 24
-        layers = ((self.label, (label,)), (self.depth, (z,)), (self.glow, (0, 0, 0)))
+        area = _bounds(
+            np.vstack([fixed[:, :2] - fixed[:, 2:], fixed[:, :2] + fixed[:, 2:]]) / _SUBPIXEL,
+            self.width,
+            self.height,
+        )
+        if area is None:
+            return
+        x0, y0, x1, y1 = area
+        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        left, top = x0 * _SUBPIXEL, y0 * _SUBPIXEL
         for (u, v, r), colour in zip(fixed[kept].astype(int).tolist(), colours[kept].tolist(), strict=True):
             cv2.circle(self.colour, (u, v), r, colour, -1, cv2.LINE_8, _SUBPIXEL_BITS)
-            for layer, value in layers:
-                cv2.circle(layer, (u, v), r, value, -1, cv2.LINE_8, _SUBPIXEL_BITS)
+            cv2.circle(mask, (u - left, v - top), r, (1,), -1, cv2.LINE_8, _SUBPIXEL_BITS)
+        inside = mask.astype(bool)
+        self.label[y0:y1, x0:x1][inside] = label
+        self.depth[y0:y1, x0:x1][inside] = z
+        self.glow[y0:y1, x0:x1][inside] = 0
 
     def bar(
         self,
@@ -258,17 +271,21 @@ def _scalar(value: Colour | float) -> tuple[float, ...]:
     return (float(value),) if isinstance(value, int | float) else tuple(float(part) for part in value)
 
 
-def _bounds(pixels: np.ndarray, width: int, height: int) -> tuple[int, int, int, int] | None:
-    """The part of the canvas around ``pixels`` as (x0, y0, x1, y1); None when it lies outside."""
-    (low_u, low_v), (high_u, high_v) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+def _bounds(
+    pixels: np.ndarray, width: int, height: int, *, finest: float = 0
+) -> tuple[int, int, int, int] | None:
+    """The part of the canvas around ``pixels`` as (x0, y0, x1, y1).
+
+    None when it lies outside, or is less than ``finest`` pixels wide or high.
+    """
+    # A handful of points: plain Python is several times faster than NumPy here.
+    us, vs = pixels.T.tolist()
+    low_u, high_u, low_v, high_v = min(us), max(us), min(vs), max(vs)
+    if high_u - low_u < finest or high_v - low_v < finest:
+        return None
     x0, y0 = max(math.floor(low_u) - 1, 0), max(math.floor(low_v) - 1, 0)
     x1, y1 = min(math.ceil(high_u) + 2, width), min(math.ceil(high_v) + 2, height)
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
-
-
-def _too_fine(pixels: np.ndarray) -> bool:
-    """Whether a detail is too small to be seen: less than a canvas pixel wide or high."""
-    return bool(np.ptp(pixels, axis=0).min() < 0.9)
 
 
 def _fixed(pixels: np.ndarray) -> np.ndarray:
@@ -279,6 +296,12 @@ def _fixed(pixels: np.ndarray) -> np.ndarray:
 def _fill(layer: np.ndarray, fixed: np.ndarray, value: Colour | float) -> None:
     """Fills a polygon (from :func:`_fixed`) without anti-aliasing."""
     cv2.fillPoly(layer, [fixed], _scalar(value), cv2.LINE_8, _SUBPIXEL_BITS)
+
+
+def _normal(corners: np.ndarray) -> tuple[float, float, float]:
+    """The cross product of a polygon's first two edges."""
+    (ax, ay, az), (bx, by, bz) = (corners[1:3] - corners[0]).tolist()
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
 def _clip_near(points: np.ndarray) -> np.ndarray:
