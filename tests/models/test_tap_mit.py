@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import load_checkpoint
 from mmseg.models.backbones import MixVisionTransformer
 
+from mmseg_tapadl.engine.config import load_config
 from mmseg_tapadl.layers import AttentionWatch, TokenAwareAvgPool
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
 from mmseg_tapadl.models.backbones import MIT_ARCHS, TAPMixVisionTransformer
@@ -94,6 +96,28 @@ def test_a_checkpoint_of_mmseg_loads_unchanged(tmp_path):
         for own, reference in zip(encoder(picture), theirs(picture), strict=True):
             assert own.shape == reference.shape
             torch.testing.assert_close(own, reference, rtol=1e-4, atol=1e-5)
+
+
+def test_a_whole_segformer_of_mmseg_loads_into_our_config(repo_root):
+    cfg = load_config(repo_root / 'configs' / 'segformer_b0_cityscapes.py').model
+    mine = revert_sync_batchnorm(build(cfg)).eval()
+    sizes = {f: getattr(MIT_ARCHS['b0'], f) for f in SIZES}
+    head = {key: value for key, value in cfg.decode_head.items() if key != 'norm_cfg'}
+    theirs = build(
+        dict(
+            type='EncoderDecoder',
+            data_preprocessor=cfg.data_preprocessor,
+            backbone=dict(type='MixVisionTransformer', **sizes),
+            decode_head=dict(head, type='SegformerHead', norm_cfg=dict(type='BN')),
+            test_cfg=dict(mode='whole'),
+        )
+    ).eval()
+    randomise(theirs)
+    mine.load_state_dict(theirs.state_dict(), strict=True)
+    picture = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    with torch.no_grad():
+        expected = theirs.double()(picture, mode='tensor')
+        torch.testing.assert_close(mine.double()(picture, mode='tensor'), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_weights_without_tap_start_a_model_with_tap_as_nearly_the_same_function(tmp_path):
