@@ -1,6 +1,6 @@
 """Activation checkpointing that leaves running statistics as if the forward pass had run once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -15,11 +15,16 @@ def checkpoint_module(module: nn.Module, *args: Any) -> Any:
     The second forward pass does not update the running statistics of batch norms: with checkpointing on or
     off, losses, gradients and buffers are the same. Random layers draw the same numbers in both passes.
     """
+    return checkpoint_method(module, module, *args)
+
+
+def checkpoint_method(module: nn.Module, method: Callable, *args: Any) -> Any:
+    """As :func:`checkpoint_module`, for any method of the module: calls ``method(*args)``."""
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
         return nullcontext(), frozen_running_statistics(module)
 
-    return checkpoint(module, *args, use_reentrant=False, context_fn=contexts)
+    return checkpoint(method, *args, use_reentrant=False, context_fn=contexts)
 
 
 @contextmanager

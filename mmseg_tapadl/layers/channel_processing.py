@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mmseg_tapadl.layers.activation_checkpoint import checkpoint_method
+
 
 class DepthwiseMixing(nn.Module):
     """Two depthwise 3x3 convolutions with GELU and a norm between them.
@@ -52,6 +54,15 @@ class DepthwiseMlp(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Maps tokens (B, N, C), which lie on ``grid`` (H, W), to (B, N, C)."""
         u = self.fc1(x)
+        if self.training and torch.is_grad_enabled():
+            # Six tensors of the hidden width would be kept, a third of a training step's memory, for depthwise
+            # and pointwise operations that take a few per cent of its time. What is computed again ends with
+            # the input of fc2: its product itself is not repeated.
+            return checkpoint_method(self, self.mix, u, grid)
+        return self.mix(u, grid)
+
+    def mix(self, u: Tensor, grid: tuple[int, int]) -> Tensor:
+        """``fc2(u + gamma * DW(u))`` for hidden tokens (B, N, K)."""
         mixed = self.dwconv(u.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
         return self.fc2(torch.addcmul(u, self.gamma, mixed))
 
