@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
 
 from mmseg_tapadl.engine.checkpoint_guards import CheckpointError, InertObject
 
 _SCALARS = (str, bytes, bool, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
 _MAX_DEPTH = 100
 _MAX_VALUES = 50_000_000
+_KEPT_LOG_VALUES = 1000
 
 
 def to_plain(value: Any, where: str = 'checkpoint', depth: int = 0) -> Any:
     """A copy of ``value`` in which only plain data is left; tensors are shared, not copied.
 
-    Numpy numbers become Python's, numpy arrays tensors, subclasses of ``dict``, ``list`` and ``str``
+    Numpy numbers become Python's, numpy arrays and mmengine's log buffers tensors, subclasses of ``dict``, ``list`` and ``str``
     their plain base (``OrderedDict`` keeps its ``_metadata``, which ``load_state_dict`` reads).
 
     Args:
@@ -49,6 +51,8 @@ def to_plain(value: Any, where: str = 'checkpoint', depth: int = 0) -> Any:
             return kind(value)
     if isinstance(value, _SCALARS):
         return value
+    if isinstance(value, HistoryBuffer):
+        return _buffer_to_plain(value)
     if isinstance(value, dict):
         ordered = isinstance(value, OrderedDict)
         plain: Any = OrderedDict() if ordered else {}
@@ -145,3 +149,27 @@ class _Cleaner:
             raise CheckpointError(
                 f'{self.path}: refused, a tensor of shape {tuple(value.shape)} claims {claimed} bytes'
             )
+
+
+def _buffer_to_plain(buffer: HistoryBuffer) -> dict[str, torch.Tensor]:
+    values, counts = buffer.data
+    return {
+        'values': torch.from_numpy(np.asarray(values[-_KEPT_LOG_VALUES:], dtype=np.float64)),
+        'counts': torch.from_numpy(np.asarray(counts[-_KEPT_LOG_VALUES:], dtype=np.int64)),
+    }
+
+
+def restore_log_buffers(checkpoint: dict) -> None:
+    """Makes mmengine's log buffers again of what :func:`to_plain` made of them, so that averages in the log go on.
+
+    Args:
+        checkpoint: Changed in place; log values of another form are left out.
+    """
+    hub = checkpoint.get('message_hub')
+    if not isinstance(hub, dict):
+        return
+    hub['log_scalars'] = {
+        name: HistoryBuffer(value['values'].tolist(), value['counts'].tolist())
+        for name, value in hub.get('log_scalars', {}).items()
+        if isinstance(value, dict) and {'values', 'counts'} <= set(value)
+    }

@@ -12,6 +12,7 @@ from mmseg.registry import RUNNERS
 from mmseg_tapadl.engine.checkpoint_io import CheckpointError
 from mmseg_tapadl.engine.console import quiet_screen
 from mmseg_tapadl.engine.errors import RunMismatchError
+from mmseg_tapadl.engine.plain_data import restore_log_buffers
 from mmseg_tapadl.engine.work_dir import newest_whole
 
 _SHOWN = 5
@@ -188,6 +189,7 @@ class TrustedRunner(Runner):
                 )
         if self._stage == 'test':
             self._check_classes(checkpoint, filename)
+        restore_log_buffers(checkpoint)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         if strict is None:
             strict = self.is_resuming or self._stage == 'test' or bool(self.cfg.get('load_from_strict', True))

@@ -15,9 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmseg_tapadl.engine.checkpoint_io import write_checkpoint
-from mmseg_tapadl.engine.work_dir import checkpoints_in, point_to
-
 ROOT = Path(__file__).resolve().parents[2]
 
 _CONFIG = """
@@ -175,6 +172,10 @@ def start_writer(folder: Path) -> multiprocessing.process.BaseProcess:
 
 
 def _write_forever(folder: Path) -> None:
+    # Imported here: the benchmark uses this module in processes that must not load the package.
+    from mmseg_tapadl.engine.checkpoint_io import write_checkpoint
+    from mmseg_tapadl.engine.work_dir import checkpoints_in, point_to
+
     for step in itertools.count(1):
         content = {'state_dict': {'w': torch.full((500_000,), float(step))}, 'meta': {'iter': step}}
         write_checkpoint(content, folder / f'iter_{step}.pth')

@@ -2,18 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.hooks import EMAHook, Hook
-from mmengine.logging import HistoryBuffer
 from mmseg.registry import HOOKS
 
 from mmseg_tapadl.engine.positioned_sampler import PositionedSampler
 from mmseg_tapadl.engine.random_streams import seed_everything, stream_seed
 from mmseg_tapadl.engine.run_facts import compare_facts, facts_of
 from mmseg_tapadl.engine.sample_pipeline import SamplePipeline
-
-_KEPT_LOG_VALUES = 1000
 
 
 @HOOKS.register_module()
@@ -25,7 +20,6 @@ class ExactResumeHook(Hook):
       number of workers does not matter.
     * A checkpoint tells batch size, processes, schedule, classes and more (``meta['run']``); resuming
       with others stops, or goes on and says what changed.
-    * The last values of the log go along, so that the averages in the log go on too.
     """
 
     priority = 'VERY_HIGH'
@@ -53,10 +47,8 @@ class ExactResumeHook(Hook):
         seed_everything(stream_seed(runner.seed, 'iteration', runner.iter, runner.rank))
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Adds the facts of the run and stores log buffers as tensors."""
+        """Adds the facts of the run."""
         checkpoint['meta']['run'] = facts_of(runner)
-        hub = checkpoint['message_hub']
-        hub['log_scalars'] = {name: _buffer_to_plain(buffer) for name, buffer in hub['log_scalars'].items()}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Compares the run that was saved with the one that goes on.
@@ -64,13 +56,6 @@ class ExactResumeHook(Hook):
         Raises:
             RunMismatchError: When going on would mean something else than the saved run.
         """
-        hub = checkpoint.get('message_hub')
-        if isinstance(hub, dict):
-            hub['log_scalars'] = {
-                name: buffer
-                for name, value in hub.get('log_scalars', {}).items()
-                if (buffer := _buffer_from_plain(value)) is not None
-            }
         if not runner.is_resuming:
             return
         has_ema = any(isinstance(hook, EMAHook) for hook in runner.hooks)
@@ -83,19 +68,3 @@ class ExactResumeHook(Hook):
 def _name_faults(dataset: Any) -> None:
     if hasattr(dataset, 'pipeline') and not isinstance(dataset.pipeline, SamplePipeline):
         dataset.pipeline = SamplePipeline(dataset.pipeline, None)
-
-
-def _buffer_to_plain(buffer: Any) -> dict:
-    values, counts = buffer.data
-    return {
-        'values': torch.from_numpy(np.asarray(values[-_KEPT_LOG_VALUES:], dtype=np.float64)),
-        'counts': torch.from_numpy(np.asarray(counts[-_KEPT_LOG_VALUES:], dtype=np.int64)),
-    }
-
-
-def _buffer_from_plain(value: Any) -> HistoryBuffer | None:
-    if isinstance(value, HistoryBuffer):
-        return value
-    if not isinstance(value, dict) or not isinstance(value.get('values'), torch.Tensor):
-        return None
-    return HistoryBuffer(value['values'].tolist(), value['counts'].tolist())
