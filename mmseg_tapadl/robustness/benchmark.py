@@ -45,7 +45,7 @@ def measure(
         sweep = prepare_sweep(config, options)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError) as error:
         # What mmseg says of a config or a data set that cannot be built.
         raise InputError(f'{config.filename}: {error}') from error
     try:
