@@ -213,6 +213,25 @@ def test_checkpointing_changes_no_number():
         assert all(torch.equal(a, b) for a, b in zip(own, reference, strict=True))
 
 
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_mixed_precision_stays_near_full_precision(with_cp):
+    encoder = ours(tap=TAP, with_cp=with_cp)
+    randomise(encoder)
+    watch = AttentionWatch(encoder)
+    picture = torch.randn(2, 3, 64, 64)
+    results = []
+    for enabled in (False, True):
+        encoder.zero_grad()
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled), watch.listening() as diversities:
+            features = encoder(picture)
+            loss = sum(f.float().square().mean() for f in features) + torch.stack(diversities).mean()
+        loss.backward()
+        results.append((loss.item(), torch.cat([p.grad.flatten() for p in encoder.parameters()])))
+    (loss, gradient), (mixed_loss, mixed_gradient) = results
+    assert mixed_loss == pytest.approx(loss, rel=0.1)
+    assert torch.cosine_similarity(gradient, mixed_gradient, dim=0) > 0.95
+
+
 def test_every_parameter_gets_a_gradient():
     encoder = ours(tap=TAP)
     features = encoder(torch.randn(2, 3, 64, 64))

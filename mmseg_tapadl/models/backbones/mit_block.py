@@ -34,11 +34,38 @@ class WatchableEfficientAttention(EfficientMultiheadAttention):
     """mmseg's attention with spatially reduced keys, computed by :class:`WatchableAttention`.
 
     mmseg asks ``nn.MultiheadAttention`` for averaged weights and throws them away, which rules fused attention
-    out. Here its parameters are used and its forward pass is not. The arguments are mmseg's.
+    out. Here its parameters are used and its forward pass is not. There is no dropout of the attention itself.
+
+    Args:
+        embed_dims: C.
+        num_heads: h.
+        proj_drop: Dropout after the output projection.
+        dropout_layer: Config of the drop path of the residual branch.
+        qkv_bias: Biases in all four projections.
+        norm_cfg: Layer norm of the reduced tokens.
+        sr_ratio: How much keys and values are reduced along each side.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        *,
+        embed_dims: int,
+        num_heads: int,
+        proj_drop: float,
+        dropout_layer: Mapping[str, Any],
+        qkv_bias: bool,
+        norm_cfg: Mapping[str, Any],
+        sr_ratio: int,
+    ):
+        super().__init__(
+            embed_dims,
+            num_heads,
+            proj_drop=proj_drop,
+            dropout_layer=dropout_layer,
+            qkv_bias=qkv_bias,
+            norm_cfg=norm_cfg,
+            sr_ratio=sr_ratio,
+        )
         self.core = WatchableAttention()
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None) -> Tensor:
