@@ -1,6 +1,7 @@
 """The whole benchmark of one model: sweep, results, report."""
 
 import copy
+import errno
 import os
 import signal
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_main_process
 
+from mmseg_tapadl.engine.checkpoint_io import DiskFullError
 from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.evaluation.class_counts import LabelError
@@ -39,6 +41,7 @@ def measure(
         SampleError: For a picture or label that cannot be used.
         SweepMismatch: When the work dir holds another sweep.
         RunStopped: On Ctrl-C; finished cells are kept.
+        DiskFullError: When a result does not fit; finished cells are kept.
     """
     _start_processes(config, launcher)
     try:
@@ -55,6 +58,10 @@ def measure(
         raise SampleError(f'{picture_error_text(error)}. {_kept(sweep)}') from error
     except LabelError as error:
         raise SampleError(f'{error}. {_kept(sweep)}') from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DiskFullError(f'{options.work_dir}: the disk is full. {_kept(sweep)}') from error
     except KeyboardInterrupt as error:
         raise RunStopped(signal.SIGINT, f'interrupted. {_kept(sweep)}') from error
 
