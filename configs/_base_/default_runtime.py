@@ -6,7 +6,8 @@ runner_type = 'TrustedRunner'  # weights must fit; resume takes the newest whole
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    # A line every 50 iterations, or every 10 seconds where those are slow.
+    logger=dict(type='SteadyLoggerHook', interval=50, seconds=10),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # Whole or absent: temporary file, fsync, rename, digest. Keeps the last 3 and the best.

@@ -57,7 +57,9 @@ def prepare_processes(cfg: Config, launcher: str) -> list[str]:
     cuda = torch.cuda.is_available()
     if launcher != 'none':
         _require_environment(launcher)
-        if not cuda:
+        if cuda:
+            _start_cuda(cfg)
+        else:
             _start_gloo(cfg)
             notes.append('no CUDA: the processes talk over gloo')
     if launcher == 'none' or not cuda:
@@ -82,6 +84,17 @@ def _require_environment(launcher: str) -> None:
             else 'srun (tools/slurm_train.sh does)'
         )
         raise ConfigError(f'--launcher {launcher}: {", ".join(missing)} not set; start the tool with {how}')
+
+
+def _start_cuda(cfg: Config) -> None:
+    """Lets mmengine start its processes now rather than in the Runner: the checks before it need the ranks."""
+    from mmengine.dist import init_dist, is_distributed
+    from mmengine.utils.dl_utils import set_multi_processing
+
+    env = cfg.get('env_cfg') or {}
+    set_multi_processing(**env.get('mp_cfg', {}), distributed=True)
+    if not is_distributed():
+        init_dist(cfg.launcher, **env.get('dist_cfg', {}))
 
 
 def _start_gloo(cfg: Config) -> None:

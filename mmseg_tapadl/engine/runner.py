@@ -11,9 +11,10 @@ from mmseg.registry import RUNNERS
 
 from mmseg_tapadl.engine.checkpoint_io import CheckpointError
 from mmseg_tapadl.engine.console import quiet_screen
-from mmseg_tapadl.engine.errors import RunMismatchError
+from mmseg_tapadl.engine.errors import NotFiniteError, RunMismatchError, RunStopped
 from mmseg_tapadl.engine.plain_data import restore_log_buffers
 from mmseg_tapadl.engine.work_dir import newest_whole
+from mmseg_tapadl.utils import InputError
 
 _SHOWN = 5
 
@@ -64,9 +65,18 @@ class TrustedRunner(Runner):
         super().register_default_hooks(kept)
 
     def train(self) -> torch.nn.Module:
-        """Trains, see mmengine's Runner."""
+        """Trains, see mmengine's Runner; an unforeseen error is logged with the pictures it came with."""
         self._stage = 'train'
-        return super().train()
+        self.pictures_at_hand: list[str] = []
+        try:
+            return super().train()
+        except (InputError, NotFiniteError, RunStopped, OSError):
+            raise
+        except Exception:
+            if self.pictures_at_hand:
+                shown = ', '.join(self.pictures_at_hand)
+                self.logger.error(f'iteration {self.iter + 1} failed; the last pictures were {shown}')
+            raise
 
     def test(self) -> dict:
         """Tests weights; there is no number from nothing.

@@ -86,5 +86,8 @@ def test_a_guard_can_be_switched_off_by_its_name(tiny):
         'train_cfg.max_iters=2',
         'train_cfg.val_interval=9',
     ]
-    run = train_here(tiny / 'tiny.py', tiny / 'unguarded', *options, 'optim_wrapper.optimizer.lr=1e30')
+    options += ['optim_wrapper.optimizer.lr=1e30', 'default_hooks.logger.interval=50']
+    run = train_here(tiny / 'tiny.py', tiny / 'unguarded', *options)
     assert 'not finite' not in run.output
+    # Long before the fiftieth iteration the log has said something.
+    assert 'Iter(train) [1/2]' in run.output

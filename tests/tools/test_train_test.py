@@ -139,3 +139,25 @@ def test_pretrained_weights_are_counted_and_a_stranger_refused(trained, tiny):
     write_checkpoint({'state_dict': {'stranger.weight': torch.zeros(1)}}, tiny / 'stranger.pth')
     refused = train_here(tiny / 'tiny.py', tiny / 'from2', '--pretrained', tiny / 'stranger.pth', ok=False)
     assert refused.status == 2 and 'none of its tensors (stranger.weight' in refused.output
+
+
+def test_faults_in_the_data_stop_before_the_first_iteration(tmp_path):
+    data = write_pictures(tmp_path / 'data', train=3, val=2)
+    folder = data / 'gtFine/train/town'
+    ids = np.asarray(Image.open(folder / 'town_000001_000000_gtFine_labelTrainIds.png')).copy()
+    ids[:] = 33
+    Image.fromarray(ids).save(folder / 'town_000001_000000_gtFine_labelTrainIds.png')
+    (folder / 'town_000002_000000_gtFine_labelTrainIds.png').unlink()
+    config = write_config(tmp_path / 'tiny.py', data)
+    run = run_tool_here('train.py', config, cwd=tmp_path, ok=False)
+    assert run.status == 2 and 'Iter(train)' not in run.output, run.output[-2000:]
+    assert 'town_000001_000000' in run.output and 'town_000002_000000' in run.output
+    assert 'Traceback' not in run.output
+    # What slips through because the check was left out is raised with both paths.
+    (folder / 'town_000002_000000_gtFine_labelTrainIds.png').write_bytes(b'')
+    left_out = run_tool_here('train.py', config, '--skip-check', '--overwrite', cwd=tmp_path, ok=False)
+    assert left_out.status == 2, left_out.output[-2000:]
+    named = [number for number in (1, 2) if f'town_{number:06d}_000000_leftImg8bit.png' in left_out.output]
+    assert len(named) == 1 and f'town_{named[0]:06d}_000000_gtFine_labelTrainIds.png' in left_out.output
+    if named == [1]:
+        assert 'the label holds [33]' in left_out.output

@@ -6,6 +6,7 @@ from mmseg_tapadl.engine.hooks.metrics_json_hook import MetricsJsonHook
 from mmseg_tapadl.engine.hooks.missed_validation_hook import MissedValidationHook
 from mmseg_tapadl.engine.hooks.save_overlays_hook import SaveOverlaysHook
 from mmseg_tapadl.engine.hooks.start_summary_hook import StartSummaryHook
+from mmseg_tapadl.engine.hooks.steady_logger_hook import SteadyLoggerHook
 from mmseg_tapadl.engine.hooks.stop_signal_hook import StopSignalHook
 from mmseg_tapadl.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
 
@@ -16,6 +17,7 @@ __all__ = [
     'MissedValidationHook',
     'SaveOverlaysHook',
     'StartSummaryHook',
+    'SteadyLoggerHook',
     'StopSignalHook',
     'WholeCheckpointHook',
 ]

@@ -8,6 +8,7 @@ from mmseg.registry import HOOKS
 from mmseg_tapadl.engine.positioned_sampler import PositionedSampler
 from mmseg_tapadl.engine.random_streams import seed_everything, stream_seed
 from mmseg_tapadl.engine.run_facts import compare_facts, facts_of
+from mmseg_tapadl.engine.sample_names import pictures_of
 from mmseg_tapadl.engine.sample_pipeline import SamplePipeline
 
 
@@ -28,7 +29,13 @@ class ExactResumeHook(Hook):
         """Puts the seeded pipeline into the training set."""
         dataset = runner.train_dataloader.dataset
         if hasattr(dataset, 'pipeline') and not isinstance(dataset.pipeline, SamplePipeline):
-            dataset.pipeline = SamplePipeline(dataset.pipeline, runner.seed)
+            classes = dataset.metainfo.get('classes') if hasattr(dataset, 'metainfo') else None
+            dataset.pipeline = SamplePipeline(
+                dataset.pipeline,
+                seed=runner.seed,
+                num_classes=len(classes) if classes else None,
+                ignore_index=getattr(dataset, 'ignore_index', 255),
+            )
         if not isinstance(runner.train_dataloader.sampler, PositionedSampler):
             runner.logger.warning(
                 'train_dataloader.sampler is not a PositionedSampler: a resumed run will not be exactly the undisturbed one'
@@ -43,7 +50,8 @@ class ExactResumeHook(Hook):
         _name_faults(runner.test_dataloader.dataset)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seeds everything the model may draw in this iteration."""
+        """Seeds everything the model may draw in this iteration, and notes the pictures for an error."""
+        runner.pictures_at_hand = pictures_of(data_batch)
         seed_everything(stream_seed(runner.seed, 'iteration', runner.iter, runner.rank))
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
@@ -67,4 +75,4 @@ class ExactResumeHook(Hook):
 
 def _name_faults(dataset: Any) -> None:
     if hasattr(dataset, 'pipeline') and not isinstance(dataset.pipeline, SamplePipeline):
-        dataset.pipeline = SamplePipeline(dataset.pipeline, None)
+        dataset.pipeline = SamplePipeline(dataset.pipeline, seed=None)
