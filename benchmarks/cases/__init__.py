@@ -8,6 +8,7 @@ NAMES = (
     'checkpointing',
     'sliding_window',
     'growth',
+    'floor',
     'startup',
 )
 """The order in which they run; each is the module ``benchmarks.cases.<name>``."""
