@@ -81,9 +81,9 @@ class TrainingStep:
         with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
             losses = self.model(self.inputs, self.samples, mode='loss')
         loss = sum(value for name, value in losses.items() if 'loss' in name)
-        self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.optimizer.zero_grad()  # where mmengine's OptimWrapper has it
         self.facts['losses'].append({name: value.item() for name, value in losses.items() if 'loss' in name})
 
 
