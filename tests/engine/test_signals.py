@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.engine.tiny_run import ToolRun, differences, state_of, train_here
+from tests.engine.tiny_run import ToolRun, differences, state_of, train_here, write_config, write_pictures
 
 LONG = ['--cfg-options', 'train_cfg.max_iters=5000', 'default_hooks.checkpoint.interval=100000']
 
@@ -91,3 +91,19 @@ def test_a_guard_can_be_switched_off_by_its_name(tiny):
     assert 'not finite' not in run.output
     # Long before the fiftieth iteration the log has said something.
     assert 'Iter(train) [1/2]' in run.output
+
+
+def test_a_signal_within_a_validation_stops_it_and_resuming_repeats_it(tmp_path):
+    data = write_pictures(tmp_path / 'data', train=4, val=150)
+    config = write_config(tmp_path / 'tiny.py', data, iters=4)
+    work_dir = tmp_path / 'run'
+    run = ToolRun('train.py', config, '--work-dir', work_dir, '--skip-check', cwd=tmp_path)
+    status = run.send_when(signal.SIGTERM, lambda: 'Iter(val)' in run.output)
+    assert status == 143 and 'stopped in the validation after iteration 4' in run.output
+    assert not (work_dir / 'validation_metrics.json').exists() and not list(work_dir.glob('best_*'))
+    resumed = train_here(config, work_dir, '--resume')
+    assert 'the validation after iteration 4 is missing: it comes first' in resumed.output
+    assert (work_dir / 'best_mIoU_iter_4.pth').exists() and 'Iter(train)' not in resumed.output
+    assert '"iter": 4' in (work_dir / 'validation_metrics.json').read_text()
+    again = train_here(config, work_dir, '--resume')
+    assert 'comes first' not in again.output
