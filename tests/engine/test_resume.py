@@ -84,14 +84,11 @@ def test_a_longer_schedule_goes_on_with_its_own_rate(tiny, undisturbed):
     longer = write_config(tiny / 'longer.py', tiny / 'data', iters=12)
     run = train_here(longer, tiny / 'longer', '--resume', undisturbed / 'iter_6.pth')
     assert 'max_iters: 8 when saved, 12 now' in run.output
-    # PolyLR from 1e-3 at iteration 3 to 0 at 12, the last of whose steps is not taken: power 1 is a straight line.
     rates = torch.load(tiny / 'longer/iter_12.pth', weights_only=True)['message_hub']['log_scalars'][
         'train/lr'
     ]['values']
-    expected = [1e-3 * (1 - (i - 3) / 9) for i in range(6, 12)]
     # The undisturbed twin of the longer schedule, straight from the scheduler.
     assert rates[-6:].tolist() == pytest.approx(fresh_rates(12)[6:], rel=1e-6)
-    assert len(expected) == 6
 
 
 def fresh_rates(iters: int) -> list[float]:
