@@ -1,8 +1,13 @@
-# A short run from random weights on a small machine: the paper's optimizer at a higher rate.
+# A short run from random weights on a small machine: the paper's optimizer at a higher rate, the same in the head.
 _base_ = './adamw_160k.py'
 max_iters = 300
 optim_wrapper = dict(
-    optimizer=dict(lr=6e-4), paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=1.0)))
+    optimizer=dict(lr=6e-4),
+    paramwise_cfg=dict(
+        _delete_=True,
+        norm_decay_mult=0.0,
+        custom_keys={'gamma': dict(decay_mult=0.0), 'temperature': dict(decay_mult=0.0)},
+    ),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=30),
