@@ -6,6 +6,7 @@ import warnings
 _MAX_LINES = 30
 _DETAILS = (
     'Hooks will be executed',
+    'paramwise_options',
     'Exp name:',
     'Distributed training is not used',
     'Loads checkpoint by',
