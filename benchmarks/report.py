@@ -32,7 +32,7 @@ def machine_facts(bench: Bench) -> dict[str, str]:
         'processor': f'{processor}, {os.cpu_count()} cores, {bench.threads} threads used',
         'vector units': torch.backends.cpu.get_cpu_capability(),
         'memory': f'{os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30:.0f} GiB',
-        'load before': ', '.join(f'{value:.1f}' for value in os.getloadavg()),
+        'load average at the end': ', '.join(f'{value:.1f}' for value in os.getloadavg()),
         'Python': platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
