@@ -9,6 +9,10 @@ import time
 
 import pytest
 
+from mmseg_tapadl.engine.config import load_config
+from mmseg_tapadl.robustness.benchmark import measure
+from mmseg_tapadl.robustness.cell_store import SweepMismatch
+from mmseg_tapadl.robustness.sweep import SweepOptions
 from tests.robustness.conftest import numbers_of
 from tests.robustness.tiny_model import make_tree, write_checkpoint, write_config
 
@@ -26,7 +30,10 @@ def tiny(tmp_path_factory):
 def test_killed_continued_and_compared(tiny, run_tool, repo_root, tmp_path):
     base = (tiny / 'model.py', tiny / 'model.pth', *CHOICE)
     whole = tmp_path / 'whole'
-    run_tool('test_robustness.py', *base, '--work-dir', whole)
+    options = dict(
+        checkpoint=str(tiny / 'model.pth'), corruptions=['motion_blur', 'gaussian_noise'], severities=[1, 2]
+    )
+    measure(load_config(tiny / 'model.py'), SweepOptions(work_dir=whole, **options))
     killed = tmp_path / 'killed'
     command = [sys.executable, 'tools/test_robustness.py', *map(str, base), '--work-dir', str(killed)]
     process = subprocess.Popen(command, cwd=repo_root, start_new_session=True)
@@ -46,14 +53,15 @@ def test_killed_continued_and_compared(tiny, run_tool, repo_root, tmp_path):
     files = tmp_path / 'files'
     run_tool('dataset_converters/cityscapes_c.py', tiny / 'data', files, *CHOICE, '--workers', 1)
     read = tmp_path / 'read'
-    run_tool('test_robustness.py', *base, '--work-dir', read, '--data-root', files)
+    measure(load_config(tiny / 'model.py'), SweepOptions(work_dir=read, pregenerated=str(files), **options))
     both = [numbers_of(whole), numbers_of(read)]
     for results in both:
         results.pop('sweep')
     assert both[0] == both[1]
-    wrong = run_tool('test_robustness.py', *base, '--work-dir', whole, '--data-root', files, ok=False)
-    assert wrong.returncode == 2 and 'Traceback' not in wrong.stderr
-    assert 'another sweep (pre-generated data' in wrong.stderr
+    with pytest.raises(SweepMismatch, match=r'another sweep \(pre-generated data'):
+        measure(
+            load_config(tiny / 'model.py'), SweepOptions(work_dir=whole, pregenerated=str(files), **options)
+        )
 
     page = tmp_path / 'page.html'
     shown = run_tool(
