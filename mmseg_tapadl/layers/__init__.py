@@ -9,6 +9,7 @@ from mmseg_tapadl.layers.normed_classifier import can_classify_normed, normed_cl
 from mmseg_tapadl.layers.sine_position import SinePositionCode
 from mmseg_tapadl.layers.stems import ConvEmbed, HybridEmbed
 from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool, token_aware_avg_pool
+from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
 
 __all__ = [
     'AttentionWatch',
@@ -24,5 +25,7 @@ __all__ = [
     'diversified_attention',
     'fuse_levels',
     'normed_classifier',
+    'to_grid',
+    'to_tokens',
     'token_aware_avg_pool',
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers.activation_checkpoint import checkpoint_method
+from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
 
 
 class DepthwiseMixing(nn.Module):
@@ -63,7 +64,7 @@ class DepthwiseMlp(nn.Module):
 
     def mix(self, u: Tensor, grid: tuple[int, int]) -> Tensor:
         """``fc2(u + gamma * DW(u))`` for hidden tokens (B, N, K)."""
-        mixed = self.dwconv(u.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
+        mixed = to_tokens(self.dwconv(to_grid(u, grid)))
         return self.fc2(torch.addcmul(u, self.gamma, mixed))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmseg_tapadl.layers.attention_watch import WatchableAttention
 from mmseg_tapadl.layers.channel_processing import ChannelProcessing
 from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
+from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
 
 
 class SelfAttention(nn.Module):
@@ -80,7 +81,7 @@ class FANBlock(nn.Module):
         """Maps tokens (B, N, C), which lie on ``grid`` (H, W), to (B, N, C)."""
         pooled = x
         if self.dilation_predictor is not None:
-            pooled = self.dilation_predictor(x.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
+            pooled = to_tokens(self.dilation_predictor(to_grid(x, grid)))
         x = x + self.drop_path(self.gamma1 * self.attn(self.norm1(pooled)))
         return x + self.drop_path(self.gamma2 * self.mlp(self.norm2(x), grid))
 

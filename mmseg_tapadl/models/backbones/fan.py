@@ -23,6 +23,8 @@ from mmseg_tapadl.layers import (
     HybridEmbed,
     SinePositionCode,
     checkpoint_module,
+    to_grid,
+    to_tokens,
 )
 from mmseg_tapadl.models.backbones.fan_arch import get_fan_arch
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
@@ -133,10 +135,10 @@ class FAN(BaseModule):
         features, x = self.patch_embed(x)
         if self.pos_embed is not None:
             grid = (x.shape[2], x.shape[3])
-            x = (x + self.pos_embed(*grid)).flatten(2).transpose(1, 2)
+            x = to_tokens(x + self.pos_embed(*grid))
             features = [
                 *features,
-                *(t.transpose(1, 2).unflatten(2, grid) for t in self.token_features(x, grid)),
+                *(to_grid(t, grid) for t in self.token_features(x, grid)),
             ]
         return tuple(crop_to_stride(features[i], height, width) for i in self.out_indices)
 

@@ -13,21 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mmseg_tapadl.layers import TokenAwareAvgPool, WatchableAttention
-
-
-def to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Tokens (B, N, C) as a channels-last picture (B, C, H, W), without a copy.
-
-    Built this way round its strides say channels-last also for one image; a depthwise convolution on the CPU is
-    then two to ten times as fast as on mmseg's ``nlc_to_nchw``.
-    """
-    return x.unflatten(1, grid).permute(0, 3, 1, 2)
-
-
-def to_tokens(x: Tensor) -> Tensor:
-    """A picture (B, C, H, W) as tokens (B, N, C); no copy if it is channels-last."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2)
+from mmseg_tapadl.layers import TokenAwareAvgPool, WatchableAttention, to_grid, to_tokens
 
 
 class WatchableEfficientAttention(EfficientMultiheadAttention):

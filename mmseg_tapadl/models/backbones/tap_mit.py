@@ -14,9 +14,9 @@ from mmseg.models.backbones import MixVisionTransformer
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_tapadl.layers import TokenAwareAvgPool, checkpoint_module
+from mmseg_tapadl.layers import TokenAwareAvgPool, checkpoint_module, to_grid
 from mmseg_tapadl.models.backbones.mit_arch import get_mit_arch
-from mmseg_tapadl.models.backbones.mit_block import MiTBlock, to_grid
+from mmseg_tapadl.models.backbones.mit_block import MiTBlock
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
