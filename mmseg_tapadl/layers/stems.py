@@ -8,14 +8,35 @@ Legend: B images, C channels, H rows, W columns.
 
 from collections.abc import Callable, Sequence
 
-from timm.layers import LayerNorm2d, trunc_normal_
+import torch
+from timm.layers import LayerNorm2d, Mlp, trunc_normal_
 from timm.models.convnext import ConvNeXtStage
 from torch import Tensor, nn
 
+from mmseg_tapadl.layers.activation_checkpoint import checkpoint_method, checkpoint_module
 from mmseg_tapadl.layers.channel_norm import UnbiasedLayerNorm2d
 
 HYBRID_WIDTHS = (128, 256)
 """Channels of the two ConvNeXt stages in every hybrid size."""
+
+
+class LeanMlp(Mlp):
+    """timm's MLP of a ConvNeXt block, which keeps its hidden features once instead of before and after GELU.
+
+    At quarter resolution they are the largest tensors of the encoder. GELU is computed again in the backward
+    pass; no product is.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, C, H, W) to the same shape."""
+        hidden = self.fc1(x)
+        if self.training and torch.is_grad_enabled():
+            return checkpoint_method(self, self.narrow, hidden)
+        return self.narrow(hidden)
+
+    def narrow(self, hidden: Tensor) -> Tensor:
+        """The second half, from the hidden features (B, K, H, W)."""
+        return self.fc2(self.act(hidden))
 
 
 class ConvNeXtTrunk(nn.Module):
@@ -24,10 +45,14 @@ class ConvNeXtTrunk(nn.Module):
     Args:
         depths: Blocks of each stage.
         widths: Channels of each stage.
+        with_cp: Activation checkpointing of each block.
     """
 
-    def __init__(self, *, depths: Sequence[int], widths: Sequence[int] = HYBRID_WIDTHS):
+    def __init__(
+        self, *, depths: Sequence[int], widths: Sequence[int] = HYBRID_WIDTHS, with_cp: bool = False
+    ):
         super().__init__()
+        self.with_cp = with_cp
         # The quirk of the release: this first norm is ordinary, all that follow divide the variance by C - 1.
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], kernel_size=4, stride=4),
@@ -45,6 +70,9 @@ class ConvNeXtTrunk(nn.Module):
             )
             for i, (depth, width) in enumerate(zip(depths, widths, strict=True))
         )
+        for stage, width in zip(self.stages, widths, strict=True):
+            for block in stage.blocks:
+                block.mlp = LeanMlp(width, 4 * width, use_conv=True)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 trunc_normal_(module.weight, std=0.02)
@@ -55,7 +83,9 @@ class ConvNeXtTrunk(nn.Module):
         x = self.stem(x)
         features = []
         for stage in self.stages:
-            x = stage(x)
+            x = stage.downsample(x)
+            for block in stage.blocks:
+                x = checkpoint_module(block, x) if self.with_cp and self.training else block(x)
             features.append(x)
         return features
 
@@ -67,12 +97,15 @@ class HybridEmbed(nn.Module):
         embed_dim: Channels of a token.
         depths: Blocks of the two stages.
         to_tokens: Builds the convolution to tokens; off when no token is asked for.
+        with_cp: Activation checkpointing of the stages' blocks.
     """
 
-    def __init__(self, *, embed_dim: int, depths: Sequence[int], to_tokens: bool = True):
+    def __init__(
+        self, *, embed_dim: int, depths: Sequence[int], to_tokens: bool = True, with_cp: bool = False
+    ):
         super().__init__()
         widths = HYBRID_WIDTHS[: len(depths)]
-        self.backbone = ConvNeXtTrunk(depths=depths, widths=widths)
+        self.backbone = ConvNeXtTrunk(depths=depths, widths=widths, with_cp=with_cp)
         self.proj = nn.Conv2d(widths[-1], embed_dim, kernel_size=2, stride=2) if to_tokens else None
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor | None]:

@@ -52,7 +52,7 @@ class FAN(BaseModule):
         tap: ``dict(num_branches=4)`` puts token-aware average pooling before each self-attention; ``None``
             leaves it out.
         drop_path_rate: Probability that a residual branch of a token block is dropped; the same in all blocks.
-        with_cp: Activation checkpointing: keeps a token block's input only and computes the rest again in the
+        with_cp: Activation checkpointing: keeps the input of each block only and computes the rest again in the
             backward pass. Less memory, more time, the same numbers.
         out_indices: Which of the four features to return, ascending.
         norm_cfg: The batch norms, e.g. ``dict(type='SyncBN')``. Layer norms are not affected.
@@ -100,7 +100,10 @@ class FAN(BaseModule):
 
         if is_hybrid:
             self.patch_embed: nn.Module = HybridEmbed(
-                embed_dim=sizes.embed_dim, depths=sizes.stem_depths[: last + 1], to_tokens=has_tokens
+                embed_dim=sizes.embed_dim,
+                depths=sizes.stem_depths[: last + 1],
+                to_tokens=has_tokens,
+                with_cp=with_cp,
             )
         else:
             self.patch_embed = ConvEmbed(embed_dim=sizes.embed_dim, norm_layer=norm_layer)
