@@ -105,9 +105,7 @@ def test_what_is_missing_is_said(tmp_path):
     assert len(build(some, condition=['fog', 'rain'])) == 8
     for frame in ('000001', '000002'):
         write(tmp_path / f'twins/rgb_anon/fog/val_ref/S1/S1_frame_{frame}_rgb_ref_anon.png', 'RGB')
-    with pytest.raises(
-        InputError, match=r'fog/val is missing \(there is only val_ref.*never evaluated'
-    ):
+    with pytest.raises(InputError, match=r'fog/val is missing \(there is only val_ref.*never evaluated'):
         build(tmp_path / 'twins')
     root = make_acdc(tmp_path / 'labels')
     gone = root / 'gt/snow/val/GP020/GP020_frame_000012_gt_labelTrainIds.png'
