@@ -13,10 +13,9 @@ from mmseg_tapadl.engine.checkpoint_io import CheckpointError
 from mmseg_tapadl.engine.console import quiet_screen
 from mmseg_tapadl.engine.errors import NotFiniteError, RunMismatchError, RunStopped
 from mmseg_tapadl.engine.plain_data import restore_log_buffers
+from mmseg_tapadl.engine.weights import load_weights
 from mmseg_tapadl.engine.work_dir import newest_whole
 from mmseg_tapadl.utils import InputError
-
-_SHOWN = 5
 
 
 @RUNNERS.register_module()
@@ -221,49 +220,3 @@ class TrustedRunner(Runner):
                 f'{filename} was trained on other classes ({len(theirs)}: {", ".join(theirs[:3])}, ...) '
                 f'than the data set has ({len(ours)}: {", ".join(ours[:3])}, ...)'
             )
-
-
-def load_weights(model: torch.nn.Module, state_dict: dict) -> list[str]:
-    """Loads what fits and tells what does not.
-
-    Args:
-        model: Takes the weights.
-        state_dict: Name to tensor; a ``module.`` in front (of distributed training) is dropped.
-
-    Returns:
-        Sentences that list missing, unexpected and misshapen keys; empty when all fit.
-    """
-    metadata = getattr(state_dict, '_metadata', None)
-    state = {
-        key.removeprefix('module.'): value
-        for key, value in state_dict.items()
-        if isinstance(value, torch.Tensor)
-    }
-    own = model.state_dict()
-    misshapen = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
-    shapes = [f'{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}' for key in misshapen]
-    fitting = {key: value for key, value in state.items() if key not in misshapen}
-    if metadata is not None:
-        fitting = _WithMetadata(fitting)
-        fitting._metadata = metadata
-    result = model.load_state_dict(fitting, strict=False)
-    # The counter of BatchNorm is a newcomer that changes nothing; old files lack it.
-    missing = [
-        key for key in result.missing_keys if key not in misshapen and not key.endswith('num_batches_tracked')
-    ]
-    faults = []
-    for word, keys in (
-        ('missing', missing),
-        ('unexpected', list(result.unexpected_keys)),
-        ('of another shape', shapes),
-    ):
-        if keys:
-            more = f' and {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else ''
-            faults.append(f'{len(keys)} {word}: {", ".join(keys[:_SHOWN])}{more}')
-    return faults
-
-
-class _WithMetadata(dict):
-    """A dict that can carry the version numbers ``load_state_dict`` looks for."""
-
-    _metadata: Any

@@ -1,16 +1,18 @@
-"""Filling a model that stands alone, outside a runner, from a checkpoint that must cover it."""
+"""Filling a model with weights that must fit it, and saying which do not."""
 
 import os
+from typing import Any
 
 import torch
 
 from mmseg_tapadl.engine.checkpoint_io import CheckpointError
 from mmseg_tapadl.engine.checkpoint_loader import load_plain_local
-from mmseg_tapadl.engine.runner import load_weights
+
+_SHOWN = 5
 
 
 def load_all_weights(model: torch.nn.Module, path: str | os.PathLike) -> dict:
-    """Loads a checkpoint's weights into a model; every key of both must fit.
+    """Fills a model that stands alone, outside a runner; every key of model and file must fit.
 
     Args:
         model: Takes the weights.
@@ -27,3 +29,49 @@ def load_all_weights(model: torch.nn.Module, path: str | os.PathLike) -> dict:
     if faults:
         raise CheckpointError(f'{path}: does not fit the model: {"; ".join(faults)}')
     return checkpoint.get('meta') or {}
+
+
+def load_weights(model: torch.nn.Module, state_dict: dict) -> list[str]:
+    """Loads what fits and tells what does not.
+
+    Args:
+        model: Takes the weights.
+        state_dict: Name to tensor; a ``module.`` in front (of distributed training) is dropped.
+
+    Returns:
+        Sentences that list missing, unexpected and misshapen keys; empty when all fit.
+    """
+    metadata = getattr(state_dict, '_metadata', None)
+    state = {
+        key.removeprefix('module.'): value
+        for key, value in state_dict.items()
+        if isinstance(value, torch.Tensor)
+    }
+    own = model.state_dict()
+    misshapen = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
+    shapes = [f'{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}' for key in misshapen]
+    fitting = {key: value for key, value in state.items() if key not in misshapen}
+    if metadata is not None:
+        fitting = _WithMetadata(fitting)
+        fitting._metadata = metadata
+    result = model.load_state_dict(fitting, strict=False)
+    # The counter of BatchNorm is a newcomer that changes nothing; old files lack it.
+    missing = [
+        key for key in result.missing_keys if key not in misshapen and not key.endswith('num_batches_tracked')
+    ]
+    faults = []
+    for word, keys in (
+        ('missing', missing),
+        ('unexpected', list(result.unexpected_keys)),
+        ('of another shape', shapes),
+    ):
+        if keys:
+            more = f' and {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else ''
+            faults.append(f'{len(keys)} {word}: {", ".join(keys[:_SHOWN])}{more}')
+    return faults
+
+
+class _WithMetadata(dict):
+    """A dict that can carry the version numbers ``load_state_dict`` looks for."""
+
+    _metadata: Any
