@@ -25,7 +25,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt requirements-pinned.txt pypr
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "installing (torch is about 5 GB; a few minutes) ..."
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt -c requirements-pinned.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@$(BIN)/python -m pip install --quiet --no-deps --editable . 2> $(VENV)/editable.log || { cat $(VENV)/editable.log; exit 1; }
 	@touch $@
 
 demo: $(INSTALLED)
