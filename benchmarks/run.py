@@ -53,20 +53,23 @@ def main() -> int:
         return 2
     torch.set_num_threads(args.threads)
     bench = Bench(torch.device(args.device), args.threads)
+    folder = args.results or (None if args.only else Path(__file__).parent)
     for name in args.only or NAMES:
         bench.name = name
         print(name, flush=True)
         importlib.import_module(f'benchmarks.cases.{name}').run(bench)
+        # After each benchmark, so that stopping a long run loses nothing that was measured.
+        if folder:
+            write_results(bench, folder)
+        if args.json:
+            facts = machine_facts(bench)
+            write_json(
+                args.json,
+                dict(machine=facts, figures=bench.figures, targets=bench.targets, growth=bench.growth),
+            )
     print_targets(bench)
-    folder = args.results or (None if args.only else Path(__file__).parent)
     if folder:
-        write_results(bench, folder)
         print(f'written: {folder / "RESULTS.md"}')
-    if args.json:
-        facts = machine_facts(bench)
-        write_json(
-            args.json, dict(machine=facts, figures=bench.figures, targets=bench.targets, growth=bench.growth)
-        )
     return 0 if all(target['holds'] for target in bench.targets) else 1
 
 
