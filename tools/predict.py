@@ -40,22 +40,23 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
+    from mmseg_tapadl.engine.launching import run_tool
+
+    return run_tool('predict.py', lambda: predict(args))
+
+
+def predict(args: argparse.Namespace) -> None:
     from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
     from mmseg_tapadl.engine.config import load_config
     from mmseg_tapadl.engine.console import quiet_warnings
     from mmseg_tapadl.inference.predictor import Predictor
 
     quiet_warnings()
-    try:
-        if args.trust_checkpoint:
-            trust_checkpoint(args.checkpoint)
-        predictor = Predictor(load_config(args.config, args.cfg_options), args.checkpoint, device=args.device)
-        count = sum(1 for _ in predictor.predict_files(args.source, args.out))
-    except (ValueError, OSError) as error:
-        print(f'predict.py: error: {error}', file=sys.stderr)
-        return 2
+    if args.trust_checkpoint:
+        trust_checkpoint(args.checkpoint)
+    predictor = Predictor(load_config(args.config, args.cfg_options), args.checkpoint, device=args.device)
+    count = sum(1 for _ in predictor.predict_files(args.source, args.out))
     print(f'{count} picture{"s" if count != 1 else ""}: {args.out}/labels and {args.out}/overlays')
-    return 0
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mmseg_tapadl.engine.weights import load_all_weights
 from mmseg_tapadl.inference.overlay import overlay_labels
-from mmseg_tapadl.utils import atomic_write
+from mmseg_tapadl.utils import InputError, atomic_write
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 
@@ -57,14 +57,13 @@ class Predictor:
             The path and the label map (H, W) of each picture, after its files are on disk.
 
         Raises:
-            FileNotFoundError: ``source`` does not exist, or no picture is below it.
-            ValueError: A picture cannot be read; the message names it.
+            InputError: ``source`` does not exist, holds no picture, or a picture cannot be read: with its name.
         """
         root, pictures = find_pictures(source)
         for path in tqdm(pictures, desc='predict', unit='picture', disable=len(pictures) == 1):
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:
-                raise ValueError(f'{path}: not a readable picture')
+                raise InputError(f'{path}: not a readable picture')
             labels = self.labels(picture)
             name = path.relative_to(root).with_suffix('.png')
             overlay = overlay_labels(picture, labels, classes=self.classes, palette=self.palette)
@@ -80,8 +79,8 @@ def find_pictures(source: str | Path) -> tuple[Path, list[Path]]:
     if source.is_file():
         return source.parent, [source]
     if not source.is_dir():
-        raise FileNotFoundError(f'{source}: no such picture or folder')
+        raise InputError(f'{source}: no such picture or folder')
     pictures = sorted(p for p in source.rglob('*') if p.suffix.lower() in PICTURE_SUFFIXES)
     if not pictures:
-        raise FileNotFoundError(f'{source}: no picture in this folder ({", ".join(PICTURE_SUFFIXES)})')
+        raise InputError(f'{source}: no picture in this folder ({", ".join(PICTURE_SUFFIXES)})')
     return source, pictures
