@@ -17,16 +17,23 @@ from benchmarks.harness import ROOT
 
 
 def build_model(config: str, device: torch.device, *, twin: bool = False, with_cp: bool = False) -> nn.Module:
-    """The model of a config, e.g. ``fan_tapadl_cityscapes`` (FAN-B-Hybrid), from seed 0."""
+    """The model of a config, e.g. ``fan_tapadl_cityscapes`` (FAN-B-Hybrid), from seed 0.
+
+    Assembled from the textbook twins (``twin``) it has the same weights.
+    """
     import mmseg_tapadl  # noqa: F401  registers what the configs name
 
     init_default_scope('mmseg')
-    model = Config.fromfile(ROOT / 'configs' / f'{config}.py').model
-    model.backbone.with_cp = with_cp
-    if twin:
-        model.backbone.type, model.decode_head.type = 'TextbookFAN', 'TextbookFANHead'
+    settings = Config.fromfile(ROOT / 'configs' / f'{config}.py').model
+    settings.backbone.with_cp = with_cp
     torch.manual_seed(0)
-    return revert_sync_batchnorm(MODELS.build(model)).to(device)
+    model = revert_sync_batchnorm(MODELS.build(settings))
+    if twin:
+        weights = model.state_dict()
+        settings.backbone.type, settings.decode_head.type = 'TextbookFAN', 'TextbookFANHead'
+        model = revert_sync_batchnorm(MODELS.build(settings))
+        model.load_state_dict(weights)
+    return model.to(device)
 
 
 def random_batch(
@@ -71,7 +78,7 @@ class TrainingStep:
         with_cp: bool = False,
     ):
         self.model = build_model(config, device, twin=twin, with_cp=with_cp).train()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=6e-5, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=6e-5, weight_decay=0.01, fused=True)
         self.inputs, self.samples = random_batch(batch, side, side, device)
         self.device, self.amp = device, amp
         self.facts: dict[str, Any] = {'losses': []}

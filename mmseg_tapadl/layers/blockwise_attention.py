@@ -38,7 +38,8 @@ class BlockwiseAttention(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         num_images, _, num_keys, _ = k.shape
         limit = threshold / num_keys
-        out = q.new_empty(*q.shape[:3], v.shape[-1])
+        # In memory token by token, so that joining the heads afterwards copies nothing.
+        out = q.new_empty(num_images, q.shape[2], q.shape[1], v.shape[-1]).transpose(1, 2)
         # Statistics are summed in float32 at least, whatever the inputs and autocast are.
         mean_row, unit_sum = q.new_zeros(2, num_images, num_keys, dtype=statistics_dtype(q))
         with torch.autocast(q.device.type, enabled=False):
@@ -61,9 +62,12 @@ class BlockwiseAttention(torch.autograd.Function):
         needs_q, needs_k, needs_v = ctx.needs_input_grad[:3]
         dtype = statistics_dtype(q)
         grad_q = torch.empty_like(q) if needs_q else None
-        # k and v gather gradient from every block, so theirs is summed in the accurate dtype.
-        grad_k = torch.zeros_like(k, dtype=dtype) if needs_k else None
-        grad_v = torch.zeros_like(v, dtype=dtype) if needs_v else None
+        # k and v gather gradient from every block, so theirs is summed in the accurate dtype, and channel by
+        # channel: so the sum's matrix product is nearly twice as fast.
+        grad_k, grad_v = (
+            torch.zeros_like(x.mT, dtype=dtype, memory_format=torch.contiguous_format) if needed else None
+            for x, needed in ((k, needs_k), (v, needs_v))
+        )
         with torch.autocast(q.device.type, enabled=False):
             for b in range(len(q)):
                 out_b, q_b, k_b, v_b = (
@@ -75,7 +79,7 @@ class BlockwiseAttention(torch.autograd.Function):
                         kept_mean[b], unit_sum[b], grad_diversity[b], ctx.limit, *q.shape[1:3]
                     )
                 walk_backward(q[b], k[b], v[b], ctx.scale, out_b, pull, q_b, k_b, v_b)
-        grad_k, grad_v = (None if x is None else x.to(q.dtype) for x in (grad_k, grad_v))
+        grad_k, grad_v = (None if x is None else x.mT.to(q.dtype) for x in (grad_k, grad_v))
         return grad_q, grad_k, grad_v, None, None
 
 
@@ -91,15 +95,16 @@ def walk_forward(
 ) -> None:
     """One image: writes the attended values into ``out``, adds abar to ``mean_row`` and u to ``unit_sum``."""
     dtype = statistics_dtype(q)
-    q, k, v = (q * scale).to(dtype), k.to(dtype), v.to(dtype)
-    buffer = BlockBuffer(q, k)
+    # Products with the same matrix for every block are faster where its rows lie in a piece.
+    q, k_transposed, v = (q * scale).to(dtype), k.mT.to(dtype).contiguous(), v.to(dtype).contiguous()
+    buffer = BlockBuffer(q, k.shape[1])
     for block in buffer.blocks():
-        p = buffer.attend(block)
+        p = buffer.attend(q[:, block], k_transposed)
         out[:, block] = p @ v
-        kept = p.mean(0)
+        kept = buffer.mean_over_heads(p)
         mean_row += kept.sum(0)
         torch.threshold_(kept, limit, 0.0)
-        unit_sum += (kept * inverse_length(kept)).sum(0)
+        unit_sum.addmv_(kept.mT, inverse_length(kept)[:, 0])
     mean_row /= q.shape[1]
 
 
@@ -116,31 +121,34 @@ def walk_backward(
 ) -> None:
     """One image: writes the gradient of q, adds those of k and v to ``grad_k`` and ``grad_v``, where asked.
 
+    Unlike the others, ``grad_k`` and ``grad_v`` are (H, D, M) and (H, E, M).
+
     ``grad_out`` and ``pull`` are what reaches the attended values and the diversity; ``None`` is nothing.
     """
     dtype = statistics_dtype(q)
-    q, k, v = (q * scale).to(dtype), k.to(dtype), v.to(dtype)
-    p_buffer, grad_buffer = BlockBuffer(q, k), BlockBuffer(q, k)
+    q, k = (q * scale).to(dtype), k.to(dtype).contiguous()
+    k_transposed, v_transposed = k.mT.contiguous(), v.mT.to(dtype).contiguous()
+    p_buffer, grad_buffer = BlockBuffer(q, k.shape[1]), BlockBuffer(q, k.shape[1])
     for block in p_buffer.blocks():
-        p = p_buffer.attend(block)
-        grad_p = grad_buffer.view(block)
+        p = p_buffer.attend(q[:, block], k_transposed)
+        grad_p = grad_buffer.view(p.shape[1])
         if grad_out is None:
             grad_p.zero_()
         else:
             grad_block = grad_out[:, block].to(dtype)
-            torch.bmm(grad_block, v.transpose(1, 2), out=grad_p)
+            torch.bmm(grad_block, v_transposed, out=grad_p)
             if grad_v is not None:
-                grad_v.baddbmm_(p.transpose(1, 2), grad_block)
+                grad_v.baddbmm_(grad_block.mT, p)
         if grad_q is None and grad_k is None:
             continue
         if pull is not None:
-            grad_p += pull.on_rows(p.mean(0))
+            grad_p += pull.on_rows(p_buffer.mean_over_heads(p))
         # The softmax backward, fused: grad_p becomes the gradient of the scores, in place.
         torch.ops.aten._softmax_backward_data.out(grad_p, p, -1, dtype, grad_input=grad_p)
         if grad_q is not None:
             grad_q[:, block] = (grad_p @ k).mul_(scale)
         if grad_k is not None:
-            grad_k.baddbmm_(grad_p.transpose(1, 2), q[:, block])
+            grad_k.baddbmm_(q[:, block].mT, grad_p)
 
 
 class DiversityPull:
@@ -169,37 +177,46 @@ class DiversityPull:
         inverse = inverse_length(kept)
         cosine = (kept @ self.unit_mean)[:, None] * inverse
         # The kept entries of s^, at 1 / |m_i|, less the part along m^_i.
-        pull = kept.sign().mul_(self.unit_mean).sub_(kept.mul_(cosine * inverse)).mul_(inverse * self.factor)
+        pull = kept.sign()
+        pull.mul_(self.unit_mean).sub_(kept.mul_(cosine * inverse)).mul_(inverse * self.factor)
         return pull.add_(self.through_mean)
 
 
 class BlockBuffer:
-    """Room for the attention of one block of one image's queries, used again for each block."""
+    """Room for the attention of one block of one image's queries, used again for each block.
 
-    def __init__(self, q: Tensor, k: Tensor):
-        self.q, self.k_transposed = q, k.transpose(1, 2)
+    Args:
+        q: Queries (H, N, D): how many there are, and of which dtype on which device.
+        num_keys: M.
+    """
+
+    def __init__(self, q: Tensor, num_keys: int):
         self.num_heads, self.num_queries, _ = q.shape
-        self.num_keys = k.shape[1]
-        row_bytes = self.num_heads * self.num_keys * q.element_size()
+        self.num_keys = num_keys
+        row_bytes = self.num_heads * num_keys * q.element_size()
         fitting = BLOCK_BYTES.get(q.device.type, BLOCK_BYTES['cuda']) // row_bytes
         self.block = min(self.num_queries, max(1, fitting))
-        self.flat = q.new_empty(self.num_heads * self.block * self.num_keys)
+        self.flat = q.new_empty(self.num_heads * self.block * num_keys)
+        self.rows = q.new_empty(self.block, num_keys)
 
     def blocks(self) -> Iterator[slice]:
         """The ranges of queries, in order."""
         for start in range(0, self.num_queries, self.block):
             yield slice(start, min(start + self.block, self.num_queries))
 
-    def view(self, block: slice) -> Tensor:
-        """The buffer as (H, n, M), contiguous also for a shorter last block."""
-        shape = (self.num_heads, block.stop - block.start, self.num_keys)
-        return self.flat[: shape[0] * shape[1] * shape[2]].view(shape)
+    def view(self, num_rows: int) -> Tensor:
+        """The buffer as (H, n, M) for n = ``num_rows``, contiguous also for a shorter last block."""
+        shape = (self.num_heads, num_rows, self.num_keys)
+        return self.flat[: self.num_heads * num_rows * self.num_keys].view(shape)
 
-    def attend(self, block: slice) -> Tensor:
-        """P of a block (H, n, M), in the buffer."""
-        p = self.view(block)
-        torch.bmm(self.q[:, block], self.k_transposed, out=p)
+    def attend(self, q: Tensor, k_transposed: Tensor) -> Tensor:
+        """P of a block (H, n, M), in the buffer, from its scaled queries (H, n, D) and the keys (H, D, M)."""
+        p = torch.bmm(q, k_transposed, out=self.view(q.shape[1]))
         return torch.softmax(p, -1, out=p)
+
+    def mean_over_heads(self, p: Tensor) -> Tensor:
+        """The rows a_i (n, M) of a block of P (H, n, M), in room of their own."""
+        return torch.mean(p, 0, out=self.rows[: p.shape[1]])
 
 
 def inverse_length(x: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmseg_tapadl.layers.activation_checkpoint import checkpoint_method
 from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
 
 
 class DepthwiseMixing(nn.Module):
-    """Two depthwise 3x3 convolutions with GELU and a norm between them.
+    """Two depthwise 3x3 convolutions with GELU and a norm between them, scaled per channel.
 
     Args:
         channels: K.
@@ -31,9 +32,13 @@ class DepthwiseMixing(nn.Module):
             nn.init.normal_(conv.weight, std=(2 / 9) ** 0.5)
             nn.init.zeros_(conv.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, K, H, W) to the same shape."""
-        return self.conv2(self.bn(self.act(self.conv1(x))))
+    def forward(self, x: Tensor, gamma: Tensor) -> Tensor:
+        """Maps (B, K, H, W) to the same shape, each channel times its ``gamma`` (K,)."""
+        x = self.bn(self.act(self.conv1(x)))
+        # The scale goes into the last convolution's nine weights a channel, not over all its pixels.
+        conv = self.conv2
+        weight, bias = conv.weight * gamma[:, None, None, None], conv.bias * gamma
+        return F.conv2d(x, weight, bias, padding=conv.padding, groups=conv.groups)
 
 
 class DepthwiseMlp(nn.Module):
@@ -64,8 +69,9 @@ class DepthwiseMlp(nn.Module):
 
     def mix(self, u: Tensor, grid: tuple[int, int]) -> Tensor:
         """``fc2(u + gamma * DW(u))`` for hidden tokens (B, N, K)."""
-        mixed = to_tokens(self.dwconv(to_grid(u, grid)))
-        return self.fc2(torch.addcmul(u, self.gamma, mixed))
+        u = to_grid(u, grid)
+        # In place: no backward pass reads what a convolution returned.
+        return self.fc2(to_tokens(self.dwconv(u, self.gamma).add_(u)))
 
 
 class ChannelProcessing(nn.Module):

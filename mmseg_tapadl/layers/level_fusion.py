@@ -14,11 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-# Upsampled a few channels at a time, a level never exists at full resolution beside the sum.
-CHANNELS_AT_ONCE = 32
+from mmseg_tapadl.layers.add_upsampled import add_upsampled
 
 
 def fuse_levels(
@@ -56,39 +53,30 @@ def fuse_levels(
         composed = part @ weight
         # A matrix product rather than a convolution: its result lies in memory channel by channel whatever
         # the feature's memory format, as all that walks over a few channels at a time wants it.
-        own = torch.bmm(composed.expand(len(feature), -1, -1), feature.flatten(2))
+        own = torch.bmm(composed.expand(len(feature), -1, -1), SameLayout.apply(feature).flatten(2))
         if bias is not None:
             own = own.add_((part @ bias)[:, None])
         # Levels of one size are added before they are upsampled.
         key = feature.shape[2:]
         by_size[key] = by_size[key].add_(own) if key in by_size else own
-    # Kept flat until the end: adding in place to a view would make autograd copy its gradient.
     fused = by_size.pop(size)
     for own_size, own in by_size.items():
-        fused = AddUpsampled.apply(fused, own.unflatten(2, own_size), size)
+        fused = add_upsampled(fused, own.unflatten(2, own_size), size)
     return fused.unflatten(2, size)
 
 
-class AddUpsampled(torch.autograd.Function):
-    """``total += interpolate(small, size)``, bilinear with ``align_corners=False``, in place.
+class SameLayout(torch.autograd.Function):
+    """A feature as it is; its gradient comes back in the memory format of the feature.
 
-    ``total`` is (B, E, H_1 * W_1), ``small`` (B, E, H_i, W_i) and ``size`` (H_1, W_1).
+    The product's would be contiguous. Down the encoder's residual path every sum would then be of two memory
+    formats, each several times as slow.
     """
 
     @staticmethod
-    def forward(ctx: Any, total: Tensor, small: Tensor, size: torch.Size) -> Tensor:
-        ctx.mark_dirty(total)
-        ctx.size, ctx.small_shape = size, small.shape
-        for part, own in zip(total.split(CHANNELS_AT_ONCE, 1), small.split(CHANNELS_AT_ONCE, 1), strict=True):
-            part += F.interpolate(own, size, mode='bilinear', align_corners=False).flatten(2)
-        return total
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.is_channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        return x.view_as(x)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        if not ctx.needs_input_grad[1]:
-            return grad, None, None
-        small = torch.ops.aten.upsample_bilinear2d_backward(
-            grad.unflatten(2, ctx.size), list(ctx.size), list(ctx.small_shape), False, None, None
-        )
-        return grad, small, None
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad.contiguous(memory_format=torch.channels_last) if ctx.is_channels_last else grad

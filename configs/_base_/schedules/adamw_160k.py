@@ -1,7 +1,7 @@
 # The paper's recipe: AdamW, linear warm-up, then a straight line to 0 over 160,000 iterations.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
     # No decay on norms, scales and temperatures; ten times the rate in the head. The longest key that a
     # parameter's name contains decides, so the head's norm is named in full.
     paramwise_cfg=dict(

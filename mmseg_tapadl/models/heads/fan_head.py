@@ -8,7 +8,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_tapadl.layers import can_classify_normed, fuse_levels, normed_classifier
+from mmseg_tapadl.layers import fuse_levels
+from mmseg_tapadl.models.heads.fused_classifier import classify_fused
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
@@ -67,11 +68,4 @@ class FANHead(BaseDecodeHead):
             [(p.weight, p.bias) for p in projections],
             self.linear_fuse.conv.weight,
         )
-        norm, activation = self.linear_fuse.norm, self.linear_fuse.activate
-        if not can_classify_normed(norm, activation):
-            return self.cls_seg(activation(norm(fused)))
-        mask = None
-        if self.dropout is not None and self.training:
-            # Dropout2d drops whole channels: of ones it makes their factors, from the same random numbers.
-            mask = self.dropout(fused.new_ones(*fused.shape[:2], 1, 1))
-        return normed_classifier(fused, norm, mask, self.conv_seg.weight, self.conv_seg.bias)
+        return classify_fused(self, self.linear_fuse, fused)

@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmseg_tapadl.models.heads.fused_classifier import classify_fused
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 
 
@@ -57,4 +58,4 @@ class FastSegformerHead(SegformerHead):
             if part.shape[2:] != size:
                 part = resize(part, size=size, mode=self.interpolate_mode, align_corners=self.align_corners)
             fused = part if fused is None else fused.add_(part)
-        return self.cls_seg(self.fusion_conv.activate(self.fusion_conv.norm(fused)))
+        return classify_fused(self, self.fusion_conv, fused)
