@@ -62,7 +62,9 @@ def test_the_paper_recipe():
     assert cfg.model.backbone.arch == 'base_hybrid'
     assert cfg.train_cfg.max_iters == 160000
     assert cfg.train_dataloader.batch_size == 1
-    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01, fused=True)
+    assert cfg.optim_wrapper.optimizer == dict(
+        type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01, fused=True
+    )
     assert cfg.model.test_cfg == dict(mode='slide', crop_size=(1024, 1024), stride=(768, 768))
 
 
