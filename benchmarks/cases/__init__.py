@@ -9,6 +9,7 @@ NAMES = (
     'sliding_window',
     'growth',
     'floor',
+    'profile',
     'startup',
 )
 """The order in which they run; each is the module ``benchmarks.cases.<name>``."""

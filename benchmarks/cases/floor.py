@@ -1,8 +1,9 @@
-"""Where a training step's time goes, part by part, and how far each is from this machine's matrix rate.
+"""Where a training step's time goes, part by part, and how far each is from what this machine can do.
 
-Parts of FAN-B-Hybrid + TAP + ADL at 1024 x 1024, forward and backward, each alone. The floor of a part is its
-matrix operations (2 for a multiplication and an addition) over the rate of a large matrix product; what a part
-takes above it is memory traffic and elementwise work.
+Parts of FAN-B-Hybrid + TAP + ADL at 1024 x 1024, forward and backward, each alone. The floor of a part is the
+larger of two times: its matrix operations (2 for a multiplication and an addition) over the rate of a large matrix
+product, and the bytes of its input, its output and their gradients over the rate of a large copy. What a part takes
+above it is elementwise work, and traffic of what lies between.
 """
 
 from collections.abc import Callable
@@ -43,23 +44,31 @@ def gflop(products: float) -> float:
     return 3 * 2 * products / 1e9
 
 
+def gbyte(inputs: float, outputs: float) -> float:
+    """What float32 inputs and outputs of so many numbers move: both once forward; backward the inputs once more,
+    and both gradients."""
+    return 4 * (3 * inputs + 2 * outputs) / 1e9
+
+
 @dataclass(frozen=True)
 class Part:
-    """A part of the step: how often it occurs, and its matrix operations each time in units of 1e9."""
+    """A part of the step: how often it occurs, and its matrix operations and bytes each time in units of 1e9."""
 
     workload: Workload
     times: int
     gflop: float
+    gbyte: float
 
 
 PARTS = {
     'attention with ADL': Part(
-        attention.WORKLOADS['ours_4096_float32'], BLOCKS, 7 * 2 * TOKENS**2 * DIM / 1e9
+        attention.WORKLOADS['ours_4096_float32'], BLOCKS, 7 * 2 * TOKENS**2 * DIM / 1e9, gbyte(3 * TOKENS * DIM, TOKENS * DIM)
     ),
     'projections of attention': Part(
         Workload(partial(build_layer, partial(nn.Linear, DIM, 4 * DIM), (1, TOKENS, DIM), ())),
         BLOCKS,
         gflop(4 * TOKENS * DIM**2),
+        gbyte(TOKENS * DIM, 4 * TOKENS * DIM),
     ),
     'channel processing': Part(
         Workload(
@@ -67,9 +76,10 @@ PARTS = {
         ),
         BLOCKS,
         gflop(9 * TOKENS * DIM**2),
+        gbyte(TOKENS * DIM, TOKENS * DIM),
     ),
     'token-aware pooling': Part(
-        pooling.WORKLOADS['ours_tokens_predicted'], BLOCKS, gflop(9 * TOKENS * DIM * 4)
+        pooling.WORKLOADS['ours_tokens_predicted'], BLOCKS, gflop(9 * TOKENS * DIM * 4), gbyte(TOKENS * DIM, TOKENS * DIM)
     ),
     'stem': Part(
         Workload(
@@ -78,6 +88,7 @@ PARTS = {
         1,
         # Each of its six ConvNeXt blocks multiplies as much: half the side, twice the width.
         gflop(6 * 2 * (SIDE // 4) ** 2 * 128 * 512),
+        gbyte(3 * SIDE**2, (SIDE // 4) ** 2 * 128 + (SIDE // 8) ** 2 * 256 + TOKENS * DIM),
     ),
     'decode head': Part(
         decode_head.WORKLOADS['ours'],
@@ -86,6 +97,7 @@ PARTS = {
             sum((SIDE // s) ** 2 * width * 768 for width, s in decode_head.LEVELS)
             + (SIDE // 4) ** 2 * 768 * 19
         ),
+        gbyte(sum((SIDE // s) ** 2 * width for width, s in decode_head.LEVELS), (SIDE // 4) ** 2 * 19),
     ),
 }
 WORKLOADS = {name: part.workload for name, part in PARTS.items()}
@@ -101,7 +113,7 @@ def run(bench: Bench) -> None:
         run_part = part.workload.build(bench.device)
         timed(run_part, bench.device)
         seconds = part.times * median(timed(run_part, bench.device) for _ in range(3))
-        floor = part.times * part.gflop / rate
+        floor = part.times * max(part.gflop / rate, part.gbyte / memory_rate)
         total, floor_total = total + seconds, floor_total + floor
         bench.note(
             f'{name}, x {part.times}',

@@ -26,18 +26,26 @@ class WatchableAttention(nn.Module):
 
     Args:
         scale: Factor of the scores; ``None`` is ``D ** -0.5``.
+        attn_drop_rate: Dropout of the attention in training, from 0 to below 1. It cannot be watched above 0.
+
+    Raises:
+        ValueError: An ``attn_drop_rate`` that is no such rate.
     """
 
-    def __init__(self, *, scale: float | None = None):
+    def __init__(self, *, scale: float | None = None, attn_drop_rate: float = 0.0):
         super().__init__()
+        if not 0 <= attn_drop_rate < 1:
+            raise ValueError(f'attn_drop_rate must be from 0 to below 1, got {attn_drop_rate}')
         self.scale = scale
+        self.attn_drop_rate = attn_drop_rate
         self.threshold: float | None = None
         self.sink: list[Tensor] | None = None
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Maps q (B, H, N, D), k and v (B, H, M, D) to the attended values (B, H, N, D)."""
         if self.threshold is None or not self.training:
-            return F.scaled_dot_product_attention(q, k, v, scale=self.scale)
+            dropout = self.attn_drop_rate if self.training else 0.0
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=self.scale)
         # Armed, the same path is taken whether or not the watch listens: activation checkpointing
         # runs it again in the backward pass and must rebuild the same tensors, but count nothing twice.
         out, diversity = diversified_attention(q, k, v, scale=self.scale, threshold=self.threshold)
@@ -57,7 +65,7 @@ class WatchableAttention(nn.Module):
         self._watch_has_grad = torch.is_grad_enabled()
 
     def extra_repr(self) -> str:
-        return f'scale={self.scale}, threshold={self.threshold}'
+        return f'scale={self.scale}, attn_drop_rate={self.attn_drop_rate}, threshold={self.threshold}'
 
 
 class AttentionWatch:
@@ -70,7 +78,8 @@ class AttentionWatch:
             ``None`` watches all.
 
     Raises:
-        ValueError: The encoder has no attention to watch, or ``layers`` names one it does not have.
+        ValueError: The encoder has no attention to watch, ``layers`` names one it does not have, or a watched
+            attention has dropout: the diversity would be that of the attention before it is thinned out.
     """
 
     def __init__(self, encoder: nn.Module, *, threshold: float = 2.0, layers: Sequence[int] | None = None):
@@ -89,6 +98,12 @@ class AttentionWatch:
                     f'numbered 0 to {count - 1}'
                 )
             attentions = [attentions[i] for i in layers]
+        rates = {attention.attn_drop_rate for attention in attentions} - {0.0}
+        if rates:
+            raise ValueError(
+                f'attn_drop_rate={max(rates)}: attention with dropout cannot be watched; '
+                'set attn_drop_rate=0.0 or loss_attention=None'
+            )
         self.attentions = attentions
         for attention in attentions:
             attention.threshold = threshold

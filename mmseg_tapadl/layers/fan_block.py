@@ -21,16 +21,17 @@ class SelfAttention(nn.Module):
     Args:
         dim: C.
         num_heads: h, a divisor of C.
+        attn_drop_rate: Dropout of the attention.
     """
 
-    def __init__(self, dim: int, *, num_heads: int):
+    def __init__(self, dim: int, *, num_heads: int, attn_drop_rate: float = 0.0):
         super().__init__()
         if dim % num_heads:
             raise ValueError(f'num_heads={num_heads} does not divide dim={dim}')
         self.num_heads = num_heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
-        self.core = WatchableAttention()
+        self.core = WatchableAttention(attn_drop_rate=attn_drop_rate)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,6 +51,7 @@ class FANBlock(nn.Module):
         dim: C.
         num_heads: h.
         num_branches: Branches of TAP; ``None`` leaves TAP out.
+        attn_drop_rate: Dropout of the attention.
         drop_path: Probability that a residual branch is dropped for an image.
         norm_layer: Makes the batch norms of TAP's predictor and of channel processing.
     """
@@ -60,6 +62,7 @@ class FANBlock(nn.Module):
         *,
         num_heads: int,
         num_branches: int | None = None,
+        attn_drop_rate: float = 0.0,
         drop_path: float = 0.0,
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ):
@@ -70,7 +73,7 @@ class FANBlock(nn.Module):
             else TokenAwareAvgPool(dim, num_branches=num_branches, norm_layer=norm_layer)
         )
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = SelfAttention(dim, num_heads=num_heads)
+        self.attn = SelfAttention(dim, num_heads=num_heads, attn_drop_rate=attn_drop_rate)
         self.gamma1 = nn.Parameter(torch.ones(dim))
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = ChannelProcessing(dim, num_heads=num_heads, norm_layer=norm_layer)

@@ -4,27 +4,18 @@ import pytest
 import torch
 
 from benchmarks.models import build_model, random_batch
-from mmseg_tapadl.layers import WatchableAttention
+from tests.models.builders import sharpen_attention
 
 CPU = torch.device('cpu')
 CONFIG = 'fan_tapadl_demo'
-
-
-def sharpen(model):
-    """Makes attention concentrate, so that there is something to diversify."""
-    with torch.no_grad():
-        for block in model.backbone.blocks:
-            block.attn.q.weight.mul_(12)
-            block.attn.kv.weight.mul_(12)
-    assert any(isinstance(m, WatchableAttention) for m in model.modules())
-    return model
 
 
 def test_the_twin_has_the_same_losses_and_gradients():
     pictures, samples = random_batch(2, 64, 96, CPU)
     results = []
     for twin in (False, True):
-        model = sharpen(build_model(CONFIG, CPU, twin=twin).double().train())
+        model = build_model(CONFIG, CPU, twin=twin).double().train()
+        sharpen_attention(model.backbone, 12)
         torch.manual_seed(3)
         losses = model(pictures.double(), samples, mode='loss')
         assert losses['loss_adl'] > 0.01

@@ -145,3 +145,27 @@ def test_an_encoder_with_nothing_to_watch():
 def test_layers_it_does_not_have(layers):
     with pytest.raises(ValueError, match='Encoder has 3 attentions, numbered 0 to 2'):
         AttentionWatch(Encoder(), layers=layers)
+
+
+def test_dropout_of_the_attention_is_torch_dropout_and_only_in_training():
+    q, k, v = random_attention_inputs(1, 2, 9, 11, 4)
+    core = WatchableAttention(attn_drop_rate=0.5)
+    torch.manual_seed(4)
+    dropped = core(q, k, v)
+    torch.manual_seed(4)
+    assert torch.equal(dropped, F.scaled_dot_product_attention(q, k, v, dropout_p=0.5))
+    assert torch.equal(core.eval()(q, k, v), F.scaled_dot_product_attention(q, k, v))
+
+
+def test_attention_with_dropout_cannot_be_watched():
+    encoder = Encoder()
+    encoder.layers[1].core = WatchableAttention(attn_drop_rate=0.1)
+    with pytest.raises(ValueError, match=r'attn_drop_rate=0\.1: attention with dropout cannot be watched'):
+        AttentionWatch(encoder)
+    assert len(AttentionWatch(encoder, layers=[0, 2]).attentions) == 2
+
+
+@pytest.mark.parametrize('rate', [-0.1, 1.0, float('nan')])
+def test_a_rate_that_is_none(rate):
+    with pytest.raises(ValueError, match='attn_drop_rate must be from 0 to below 1, got'):
+        WatchableAttention(attn_drop_rate=rate)

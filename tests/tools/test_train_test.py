@@ -1,6 +1,8 @@
 """The command lines of training and testing, as a user types them."""
 
 import json
+import re
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -161,3 +163,22 @@ def test_faults_in_the_data_stop_before_the_first_iteration(tmp_path):
     assert len(named) == 1 and f'town_{named[0]:06d}_000000_gtFine_labelTrainIds.png' in left_out.output
     if named == [1]:
         assert 'the label holds [33]' in left_out.output
+
+
+def test_the_expected_end_is_said_once_and_is_about_when_the_run_ends(tiny, tmp_path):
+    options = ('--cfg-options', 'train_cfg.max_iters=20', 'default_hooks.start_summary.estimate_after=5')
+    run = train_here(tiny / 'tiny.py', tmp_path / 'run', *options)
+    assert 'estimated after iteration 6' in run.output
+    assert run.output.count('expected end: ') == 1
+    log = next((tmp_path / 'run').glob('*/*.log')).read_text()
+    said = re.search(
+        r'(\S+ \S+) - mmengine - INFO - expected end: \w+ (.*), in 0:(\d+):(\d+), .* \((\S+) s an it', log
+    )
+    at, end = datetime.strptime(said[1], '%Y/%m/%d %H:%M:%S'), datetime.strptime(said[2], '%Y-%m-%d %H:%M')
+    seconds = 60 * int(said[3]) + int(said[4])
+    assert seconds == pytest.approx(14 * float(said[5]), abs=0.6)
+    assert -60 <= (end - at).total_seconds() - seconds <= 2
+
+
+def test_a_run_too_short_to_estimate_says_nothing(trained):
+    assert 'expected end' not in trained[1] and 'estimated' not in trained[1]

@@ -1,5 +1,7 @@
-"""One screen at the start of a run: what is about to happen."""
+"""One screen at the start of a run: what is about to happen, and soon after when it will end."""
 
+import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import torch
@@ -12,13 +14,21 @@ from mmseg.registry import HOOKS
 class StartSummaryHook(Hook):
     """Logs data, classes, model, weights, device, processes, seed, schedule and where things go.
 
-    When the run will end is in every line of the log (``eta``).
+    Args:
+        estimate_after: The number of iterations that are timed, after a first one that is not, before the expected
+            end is logged.
     """
 
     priority = 'LOWEST'
 
+    def __init__(self, estimate_after: int = 10) -> None:
+        self.estimate_after = estimate_after
+        self.first_iter = 0
+        self.timed_since = 0.0
+
     def before_train(self, runner: Any) -> None:
         """Logs the summary."""
+        self.first_iter = runner.iter
         if not is_main_process():
             return
         loader, optimizer = runner.train_dataloader, runner.optim_wrapper
@@ -42,11 +52,28 @@ class StartSummaryHook(Hook):
             'seed': f'{runner.seed}',
             'writes to': runner.work_dir,
         }
+        if (known := runner.iter + 1 + self.estimate_after) < runner.max_iters:
+            rows['ends'] = f'estimated after iteration {known}'
         notes = runner.cfg.get('launch_notes') or []
         lines = [f'  {name:<11}{text}' for name, text in rows.items()] + [
             f'  {"note":<11}{note}' for note in notes
         ]
         runner.logger.info('\n'.join(['this run', *lines]))
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: object = None, outputs: object = None
+    ) -> None:
+        """Logs the expected end once, as soon as the pace is known; the log's ``eta`` follows it from there."""
+        timed = runner.iter - self.first_iter
+        if timed == 0:
+            self.timed_since = time.monotonic()
+        elif timed == self.estimate_after and runner.iter + 1 < runner.max_iters and is_main_process():
+            pace = (time.monotonic() - self.timed_since) / timed
+            left = timedelta(seconds=round(pace * (runner.max_iters - runner.iter - 1)))
+            end = (datetime.now() + left).strftime('%a %Y-%m-%d %H:%M')
+            runner.logger.info(
+                f'expected end: {end}, in {left}, and validations on top ({pace:.3g} s an iteration)'
+            )
 
 
 def weights_in_words(runner: Any) -> str:

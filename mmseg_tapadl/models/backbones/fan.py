@@ -51,6 +51,7 @@ class FAN(BaseModule):
         arch: A size by name (``FAN_ARCHS``) or a dict with the fields of ``FANArch``.
         tap: ``dict(num_branches=4)`` puts token-aware average pooling before each self-attention; ``None``
             leaves it out.
+        attn_drop_rate: Dropout of the attention; the attention diversification loss needs 0.
         drop_path_rate: Probability that a residual branch of a token block is dropped; the same in all blocks.
         with_cp: Activation checkpointing: keeps the input of each block only and computes the rest again in the
             backward pass. Less memory, more time, the same numbers.
@@ -67,6 +68,7 @@ class FAN(BaseModule):
         arch: str | Mapping[str, Any] = 'base_hybrid',
         tap: Mapping[str, Any] | None = None,
         *,
+        attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
@@ -118,6 +120,7 @@ class FAN(BaseModule):
                 sizes.embed_dim,
                 num_heads=sizes.num_heads,
                 num_branches=num_branches,
+                attn_drop_rate=attn_drop_rate,
                 drop_path=drop_path_rate,
                 norm_layer=norm_layer,
             )

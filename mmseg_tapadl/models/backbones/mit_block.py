@@ -20,11 +20,12 @@ class WatchableEfficientAttention(EfficientMultiheadAttention):
     """mmseg's attention with spatially reduced keys, computed by :class:`WatchableAttention`.
 
     mmseg asks ``nn.MultiheadAttention`` for averaged weights and throws them away, which rules fused attention
-    out. Here its parameters are used and its forward pass is not. There is no dropout of the attention itself.
+    out. Here its parameters are used and its forward pass is not.
 
     Args:
         embed_dims: C.
         num_heads: h.
+        attn_drop: Dropout of the attention.
         proj_drop: Dropout after the output projection.
         dropout_layer: Config of the drop path of the residual branch.
         qkv_bias: Biases in all four projections.
@@ -37,6 +38,7 @@ class WatchableEfficientAttention(EfficientMultiheadAttention):
         *,
         embed_dims: int,
         num_heads: int,
+        attn_drop: float,
         proj_drop: float,
         dropout_layer: Mapping[str, Any],
         qkv_bias: bool,
@@ -52,7 +54,7 @@ class WatchableEfficientAttention(EfficientMultiheadAttention):
             norm_cfg=norm_cfg,
             sr_ratio=sr_ratio,
         )
-        self.core = WatchableAttention()
+        self.core = WatchableAttention(attn_drop_rate=attn_drop)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None) -> Tensor:
         """Maps tokens (B, N, C) on the grid ``hw_shape`` to (B, N, C); ``identity`` is the residual, ``x`` if None."""
@@ -112,6 +114,7 @@ class MiTBlock(BaseModule):
         num_branches: Branches of TAP; ``None`` leaves TAP out.
         tap_norm_layer: Makes the batch norm of TAP's predictor.
         drop_rate: Dropout after the attention and in the MixFFN.
+        attn_drop_rate: Dropout of the attention.
         drop_path_rate: Probability that a residual branch is dropped for an image.
         qkv_bias: Biases in the attention.
         act_cfg: Activation of the MixFFN.
@@ -128,6 +131,7 @@ class MiTBlock(BaseModule):
         num_branches: int | None,
         tap_norm_layer: Callable[[int], nn.Module],
         drop_rate: float,
+        attn_drop_rate: float,
         drop_path_rate: float,
         qkv_bias: bool,
         act_cfg: Mapping[str, Any],
@@ -145,6 +149,7 @@ class MiTBlock(BaseModule):
         self.attn = WatchableEfficientAttention(
             embed_dims=embed_dims,
             num_heads=num_heads,
+            attn_drop=attn_drop_rate,
             proj_drop=drop_rate,
             dropout_layer=drop_path,
             qkv_bias=qkv_bias,

@@ -38,6 +38,7 @@ class TAPMixVisionTransformer(MixVisionTransformer):
         mlp_ratio: Widening inside the MixFFN.
         qkv_bias: Biases in the attention.
         drop_rate: Dropout after the attention and in the MixFFN.
+        attn_drop_rate: Dropout of the attention; the attention diversification loss needs 0.
         drop_path_rate: Probability that a residual branch of the last block is dropped; it rises linearly from 0
             at the first block.
         with_cp: Activation checkpointing: keeps a block's input only and computes the rest again in the backward
@@ -61,6 +62,7 @@ class TAPMixVisionTransformer(MixVisionTransformer):
         mlp_ratio: int = 4,
         qkv_bias: bool = True,
         drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         out_indices: Sequence[int] = (0, 1, 2, 3),
@@ -105,6 +107,7 @@ class TAPMixVisionTransformer(MixVisionTransformer):
                     num_branches=num_branches,
                     tap_norm_layer=lambda width: build_norm_layer(batch_norm, width)[1],
                     drop_rate=drop_rate,
+                    attn_drop_rate=attn_drop_rate,
                     drop_path_rate=next(drop_paths),
                     qkv_bias=qkv_bias,
                     act_cfg=activation,
