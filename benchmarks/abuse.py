@@ -2,7 +2,7 @@
 
 python benchmarks/abuse.py                   # all; writes benchmarks/abuse.json and docs/reliability.md
 python benchmarks/abuse.py --quick           # a tenth of each, prints only
-python benchmarks/abuse.py --only kills      # one case, prints only
+python benchmarks/abuse.py --only kills      # one case; replaces its row
 """
 
 import argparse
@@ -113,16 +113,19 @@ def main() -> int:
     for case in args.only or CASES:
         print(case, flush=True)
         figures[case] = {side: one_side(case, side == 'ours', args.quick) for side in ('ours', 'plain')}
+    file = ROOT / 'benchmarks/abuse.json'
+    if args.only and not args.quick and file.exists():
+        figures = json.loads(file.read_text()) | figures
     print(table(figures))
-    if not args.quick and not args.only:
+    if not args.quick:
         from mmseg_tapadl.utils import atomic_write, write_json
 
-        write_json(ROOT / 'benchmarks/abuse.json', figures)
+        write_json(file, figures)
         page = ROOT / 'docs/reliability.md'
         before, _, rest = page.read_text().partition(_BEGIN)
         after = rest.partition(_END)[2]
-        with atomic_write(page, 'w') as file:
-            file.write(f'{before}{_BEGIN}\n{table(figures)}\n{_END}{after}')
+        with atomic_write(page, 'w') as out:
+            out.write(f'{before}{_BEGIN}\n{table(figures)}\n{_END}{after}')
     return 0
 
 

@@ -51,6 +51,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--name', help="the model's name in the report (default: the config's)")
     parser.add_argument('--fresh', action='store_true', help='throw the finished cells in the work dir away')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='changes to the config')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read the checkpoint even if it is a program. It can do all that you can: only for files whose '
+        'origin you know',
+    )
     parser.add_argument('--launcher', default='none', choices=['none', 'pytorch', 'slurm'])
     return parser.parse_args()
 
@@ -63,6 +69,7 @@ def main() -> int:
 
 
 def measure_as_asked(args: argparse.Namespace) -> None:
+    from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
     from mmseg_tapadl.engine.config import load_config
     from mmseg_tapadl.engine.console import quiet_warnings
 
@@ -70,6 +77,8 @@ def measure_as_asked(args: argparse.Namespace) -> None:
     from mmseg_tapadl.robustness.benchmark import measure
     from mmseg_tapadl.robustness.sweep import SweepOptions
 
+    if args.trust_checkpoint:
+        trust_checkpoint(args.checkpoint)
     work_dir = args.work_dir or Path('work_dirs') / f'{Path(args.config).stem}_robustness' / args.preset
     options = SweepOptions(
         checkpoint=args.checkpoint,

@@ -62,7 +62,10 @@ class Part:
 
 PARTS = {
     'attention with ADL': Part(
-        attention.WORKLOADS['ours_4096_float32'], BLOCKS, 7 * 2 * TOKENS**2 * DIM / 1e9, gbyte(3 * TOKENS * DIM, TOKENS * DIM)
+        attention.WORKLOADS['ours_4096_float32'],
+        BLOCKS,
+        7 * 2 * TOKENS**2 * DIM / 1e9,
+        gbyte(3 * TOKENS * DIM, TOKENS * DIM),
     ),
     'projections of attention': Part(
         Workload(partial(build_layer, partial(nn.Linear, DIM, 4 * DIM), (1, TOKENS, DIM), ())),
@@ -79,7 +82,10 @@ PARTS = {
         gbyte(TOKENS * DIM, TOKENS * DIM),
     ),
     'token-aware pooling': Part(
-        pooling.WORKLOADS['ours_tokens_predicted'], BLOCKS, gflop(9 * TOKENS * DIM * 4), gbyte(TOKENS * DIM, TOKENS * DIM)
+        pooling.WORKLOADS['ours_tokens_predicted'],
+        BLOCKS,
+        gflop(9 * TOKENS * DIM * 4),
+        gbyte(TOKENS * DIM, TOKENS * DIM),
     ),
     'stem': Part(
         Workload(

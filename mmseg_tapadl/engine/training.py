@@ -79,7 +79,7 @@ def train(
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
-        _adopt_seed(cfg, resume)
+        _adopt_seed(cfg, resume, trust)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else None
     if runner is None:
         raise ConfigError(
@@ -91,13 +91,13 @@ def train(
     return runner
 
 
-def _adopt_seed(cfg: Config, resume: str) -> None:
+def _adopt_seed(cfg: Config, resume: str, trust: bool) -> None:
     """Takes the seed of the run that goes on, before samplers are built from it."""
     if (cfg.get('randomness') or {}).get('seed') is not None:
         return
     try:
         path = newest_whole(cfg.work_dir, lambda text: None) if resume == 'auto' else resume
-        saved = read_checkpoint(path) if path else {}
+        saved = read_checkpoint(path, trust=trust) if path else {}
     except CheckpointError:
         return  # the runner reads it again and says what is wrong
     seed = (saved.get('meta') or {}).get('seed')

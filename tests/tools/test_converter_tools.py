@@ -261,3 +261,12 @@ def test_unknown_keys_need_a_word(convert, tmp_path):
     assert not (tmp_path / 'dst.pth').exists()
     status, out, _ = convert(tmp_path / 'src.pth', tmp_path / 'dst.pth', '--allow-unknown')
     assert status == 0 and 'surprise' in out and (tmp_path / 'dst.pth').exists()
+
+
+def test_an_old_file_is_a_program_only_where_it_is_trusted(convert, tmp_path):
+    released = made_up.imagenet_file('tiny_hybrid', None, ema=False)
+    torch.save(released | {'extra': Payload(tmp_path / 'ran')}, tmp_path / 'src.pth')
+    status, _, err = convert(tmp_path / 'src.pth', tmp_path / 'dst.pth')
+    assert status == 2 and 'system' in err and not (tmp_path / 'ran').exists()
+    status, _, _ = convert(tmp_path / 'src.pth', tmp_path / 'dst.pth', '--trust-checkpoint')
+    assert status == 0 and (tmp_path / 'ran').exists()

@@ -8,11 +8,13 @@ import sys
 import time
 
 import pytest
+import torch
 
 from mmseg_tapadl.engine.config import load_config
 from mmseg_tapadl.robustness.benchmark import measure
 from mmseg_tapadl.robustness.cell_store import SweepMismatch
 from mmseg_tapadl.robustness.sweep import SweepOptions
+from tests.engine.hostile_files import Touch
 from tests.robustness.conftest import numbers_of
 from tests.robustness.tiny_model import make_tree, write_checkpoint, write_config
 
@@ -62,6 +64,16 @@ def test_killed_continued_and_compared(tiny, run_tool, repo_root, tmp_path):
         measure(
             load_config(tiny / 'model.py'), SweepOptions(work_dir=whole, pregenerated=str(files), **options)
         )
+
+    # A program is refused, and runs only for who trusts it.
+    program = tmp_path / 'program.pth'
+    torch.save({'state_dict': {}, 'x': Touch(tmp_path / 'ran')}, program)
+    arguments = (tiny / 'model.py', program, *CHOICE, '--work-dir', tmp_path / 'program')
+    refused = run_tool('test_robustness.py', *arguments, ok=False)
+    assert refused.returncode == 2 and 'holds a program' in refused.stderr + refused.stdout
+    assert not (tmp_path / 'ran').exists()
+    run_tool('test_robustness.py', *arguments, '--trust-checkpoint', ok=False)
+    assert (tmp_path / 'ran').exists()
 
     page = tmp_path / 'page.html'
     shown = run_tool(

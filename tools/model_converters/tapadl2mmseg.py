@@ -34,6 +34,12 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='leave out keys that nothing is known of, instead of refusing',
     )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read the checkpoint even if it is a program. It can do all that you can: only for files whose '
+        'origin you know',
+    )
     return parser.parse_args()
 
 
@@ -49,7 +55,7 @@ def main() -> int:
     try:
         if Path(args.dst).resolve() == Path(args.src).resolve():
             raise ValueError(f'{args.dst}: DST is SRC itself; give another name')
-        checkpoint = read_checkpoint(args.src)
+        checkpoint = read_checkpoint(args.src, trust=args.trust_checkpoint)
         try:
             conversion = convert_released(
                 checkpoint, use_ema=not args.no_ema, allow_unknown=args.allow_unknown

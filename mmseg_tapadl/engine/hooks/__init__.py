@@ -4,6 +4,7 @@ from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmseg_tapadl.engine.hooks.finite_guard_hook import FiniteGuardHook
 from mmseg_tapadl.engine.hooks.metrics_json_hook import MetricsJsonHook
 from mmseg_tapadl.engine.hooks.missed_validation_hook import MissedValidationHook
+from mmseg_tapadl.engine.hooks.return_memory_hook import ReturnMemoryHook
 from mmseg_tapadl.engine.hooks.save_overlays_hook import SaveOverlaysHook
 from mmseg_tapadl.engine.hooks.start_summary_hook import StartSummaryHook
 from mmseg_tapadl.engine.hooks.steady_logger_hook import SteadyLoggerHook
@@ -15,6 +16,7 @@ __all__ = [
     'FiniteGuardHook',
     'MetricsJsonHook',
     'MissedValidationHook',
+    'ReturnMemoryHook',
     'SaveOverlaysHook',
     'StartSummaryHook',
     'SteadyLoggerHook',
