@@ -2,7 +2,6 @@
 
 from functools import partial
 
-
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.cases.training_step import TAPADL
