@@ -25,6 +25,10 @@ from torch.nn import functional as F
 # to the gradients of k and v outweighs the rest; a GPU wants enough work for each kernel.
 BLOCK_BYTES = {'cpu': 8 << 20, 'cuda': 128 << 20}
 
+# Devices whose matrix units make products of half types worth their conversions. A processor's elementwise passes
+# take most of the time, and they are in float32 in any case.
+HALF_PRODUCTS_ON = {'cuda'}
+
 
 class BlockwiseAttention(torch.autograd.Function):
     """``(q, k, v, scale, threshold) -> (out, diversity)``; see ``diversified_attention``.
@@ -94,13 +98,13 @@ def walk_forward(
     unit_sum: Tensor,
 ) -> None:
     """One image: writes the attended values into ``out``, adds abar to ``mean_row`` and u to ``unit_sum``."""
-    dtype = statistics_dtype(q)
+    dtype = product_dtype(q)
     # Products with the same matrix for every block are faster where its rows lie in a piece.
     q, k_transposed, v = (q * scale).to(dtype), k.mT.to(dtype).contiguous(), v.to(dtype).contiguous()
     buffer = BlockBuffer(q, k.shape[1])
     for block in buffer.blocks():
         p = buffer.attend(q[:, block], k_transposed)
-        out[:, block] = p @ v
+        out[:, block] = p.to(dtype) @ v
         kept = buffer.mean_over_heads(p)
         mean_row += kept.sum(0)
         torch.threshold_(kept, limit, 0.0)
@@ -125,7 +129,7 @@ def walk_backward(
 
     ``grad_out`` and ``pull`` are what reaches the attended values and the diversity; ``None`` is nothing.
     """
-    dtype = statistics_dtype(q)
+    dtype = product_dtype(q)
     q, k = (q * scale).to(dtype), k.to(dtype).contiguous()
     k_transposed, v_transposed = k.mT.contiguous(), v.mT.to(dtype).contiguous()
     p_buffer, grad_buffer = BlockBuffer(q, k.shape[1]), BlockBuffer(q, k.shape[1])
@@ -136,19 +140,20 @@ def walk_backward(
             grad_p.zero_()
         else:
             grad_block = grad_out[:, block].to(dtype)
-            torch.bmm(grad_block, v_transposed, out=grad_p)
+            write_product(grad_p, grad_block, v_transposed)
             if grad_v is not None:
-                grad_v.baddbmm_(grad_block.mT, p)
+                add_product(grad_v, grad_block.mT, p.to(dtype))
         if grad_q is None and grad_k is None:
             continue
         if pull is not None:
             grad_p += pull.on_rows(p_buffer.mean_over_heads(p))
         # The softmax backward, fused: grad_p becomes the gradient of the scores, in place.
-        torch.ops.aten._softmax_backward_data.out(grad_p, p, -1, dtype, grad_input=grad_p)
+        torch.ops.aten._softmax_backward_data.out(grad_p, p, -1, p.dtype, grad_input=grad_p)
+        grad_scores = grad_p.to(dtype)
         if grad_q is not None:
-            grad_q[:, block] = (grad_p @ k).mul_(scale)
+            grad_q[:, block] = (grad_scores @ k).mul_(scale)
         if grad_k is not None:
-            grad_k.baddbmm_(q[:, block].mT, grad_p)
+            add_product(grad_k, q[:, block].mT, grad_scores)
 
 
 class DiversityPull:
@@ -183,21 +188,22 @@ class DiversityPull:
 
 
 class BlockBuffer:
-    """Room for the attention of one block of one image's queries, used again for each block.
+    """Room for the attention of one block of one image's queries, in float32 at least, used again for each block.
 
     Args:
-        q: Queries (H, N, D): how many there are, and of which dtype on which device.
+        q: Queries (H, N, D): how many there are, and on which device.
         num_keys: M.
     """
 
     def __init__(self, q: Tensor, num_keys: int):
         self.num_heads, self.num_queries, _ = q.shape
         self.num_keys = num_keys
-        row_bytes = self.num_heads * num_keys * q.element_size()
+        dtype = statistics_dtype(q)
+        row_bytes = self.num_heads * num_keys * dtype.itemsize
         fitting = BLOCK_BYTES.get(q.device.type, BLOCK_BYTES['cuda']) // row_bytes
         self.block = min(self.num_queries, max(1, fitting))
-        self.flat = q.new_empty(self.num_heads * self.block * num_keys)
-        self.rows = q.new_empty(self.block, num_keys)
+        self.flat = q.new_empty(self.num_heads * self.block * num_keys, dtype=dtype)
+        self.rows = q.new_empty(self.block, num_keys, dtype=dtype)
 
     def blocks(self) -> Iterator[slice]:
         """The ranges of queries, in order."""
@@ -211,12 +217,29 @@ class BlockBuffer:
 
     def attend(self, q: Tensor, k_transposed: Tensor) -> Tensor:
         """P of a block (H, n, M), in the buffer, from its scaled queries (H, n, D) and the keys (H, D, M)."""
-        p = torch.bmm(q, k_transposed, out=self.view(q.shape[1]))
-        return torch.softmax(p, -1, out=p)
+        p = self.view(q.shape[1])
+        scores = torch.bmm(q, k_transposed, out=p if q.dtype == p.dtype else None)
+        return torch.softmax(scores, -1, p.dtype, out=p)
 
     def mean_over_heads(self, p: Tensor) -> Tensor:
         """The rows a_i (n, M) of a block of P (H, n, M), in room of their own."""
         return torch.mean(p, 0, out=self.rows[: p.shape[1]])
+
+
+def write_product(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """``out = a @ b``, also into a wider dtype than theirs."""
+    if out.dtype == a.dtype:
+        torch.bmm(a, b, out=out)
+    else:
+        out.copy_(torch.bmm(a, b))
+
+
+def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """``total += a @ b``, also into a wider dtype than theirs."""
+    if total.dtype == a.dtype:
+        total.baddbmm_(a, b)
+    else:
+        total += torch.bmm(a, b)
 
 
 def inverse_length(x: Tensor) -> Tensor:
@@ -226,5 +249,10 @@ def inverse_length(x: Tensor) -> Tensor:
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:
-    """The dtype of x, but float32 at least."""
+    """The dtype of x, but float32 at least: that of P and of all that is summed."""
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of the factors of matrix products: that of x where the device gains by it, else the wider one."""
+    return x.dtype if x.device.type in HALF_PRODUCTS_ON else statistics_dtype(x)
