@@ -23,7 +23,7 @@ WORKLOADS = {
 
 def run(bench: Bench) -> None:
     """Records times (each picture is three windows) and memory."""
-    times = bench.time_by_turns(WORKLOADS, rounds=2)
+    times = bench.time_by_turns(WORKLOADS, rounds=3)
     bench.at_least(
         'times faster than assembled from the twins', times['twin'].median / times['ours'].median, 3
     )

@@ -8,9 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmseg_tapadl.layers.activation_checkpoint import checkpoint_method
 from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
+
+# Of the hidden channels, where no gradient is asked for.
+HIDDEN_AT_ONCE = 512
+ALL = slice(None)
 
 
 class DepthwiseMixing(nn.Module):
@@ -34,11 +39,31 @@ class DepthwiseMixing(nn.Module):
 
     def forward(self, x: Tensor, gamma: Tensor) -> Tensor:
         """Maps (B, K, H, W) to the same shape, each channel times its ``gamma`` (K,)."""
-        x = self.bn(self.act(self.conv1(x)))
-        # The scale goes into the last convolution's nine weights a channel, not over all its pixels.
-        conv = self.conv2
-        weight, bias = conv.weight * gamma[:, None, None, None], conv.bias * gamma
-        return F.conv2d(x, weight, bias, padding=conv.padding, groups=conv.groups)
+        return depthwise(self.bn(self.act(self.conv1(x))), *self.scaled_conv2(gamma))
+
+    def evaluate(self, x: Tensor, gamma: Tensor, channels: slice) -> Tensor:
+        """The same with stored statistics for some of the channels, of which ``x`` is (B, k, H, W)."""
+        bn = self.bn
+        x = self.act(depthwise(x, self.conv1.weight[channels], self.conv1.bias[channels]))
+        mean, variance, weight, bias = (
+            t[channels] for t in (bn.running_mean, bn.running_var, bn.weight, bn.bias)
+        )
+        x = F.batch_norm(x, mean, variance, weight, bias, eps=bn.eps)
+        return depthwise(x, *self.scaled_conv2(gamma, channels))
+
+    def has_fixed_norm(self) -> bool:
+        """Whether the norm is by stored statistics, whatever mode the rest is in."""
+        return isinstance(self.bn, _BatchNorm) and not self.bn.training and self.bn.running_mean is not None
+
+    def scaled_conv2(self, gamma: Tensor, channels: slice = ALL) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the last convolution times ``gamma``: nine numbers a channel instead of all its pixels."""
+        scale = gamma[channels]
+        return self.conv2.weight[channels] * scale[:, None, None, None], self.conv2.bias[channels] * scale
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Each channel's own 3x3 convolution."""
+    return F.conv2d(x, weight, bias, padding=1, groups=len(weight))
 
 
 class DepthwiseMlp(nn.Module):
@@ -59,6 +84,8 @@ class DepthwiseMlp(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Maps tokens (B, N, C), which lie on ``grid`` (H, W), to (B, N, C)."""
+        if not torch.is_grad_enabled() and x.device.type == 'cpu' and self.dwconv.has_fixed_norm():
+            return self.evaluate(x, grid)
         u = self.fc1(x)
         if self.training and torch.is_grad_enabled():
             # Six tensors of the hidden width would be kept, a third of a training step's memory, for depthwise
@@ -66,6 +93,21 @@ class DepthwiseMlp(nn.Module):
             # the input of fc2: its product itself is not repeated.
             return checkpoint_method(self, self.mix, u, grid)
         return self.mix(u, grid)
+
+    def evaluate(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The same without gradients, some hidden channels at a time: each part goes through all of it in the cache.
+
+        A hidden channel is mixed by itself, and fc2 sums over them.
+        """
+        width = self.fc1.out_features
+        step = -(-width // -(-width // HIDDEN_AT_ONCE))
+        out = self.fc2.bias
+        for start in range(0, width, step):
+            part = slice(start, start + step)
+            u = to_grid(F.linear(x, self.fc1.weight[part], self.fc1.bias[part]), grid)
+            mixed = self.dwconv.evaluate(u, self.gamma, part).add_(u)
+            out = out + F.linear(to_tokens(mixed), self.fc2.weight[:, part])
+        return out
 
     def mix(self, u: Tensor, grid: tuple[int, int]) -> Tensor:
         """``fc2(u + gamma * DW(u))`` for hidden tokens (B, N, K)."""

@@ -19,20 +19,25 @@ from mmseg_tapadl.layers.channel_norm import UnbiasedLayerNorm2d
 HYBRID_WIDTHS = (128, 256)
 """Channels of the two ConvNeXt stages in every hybrid size."""
 
+PIXELS_AT_ONCE = 4096
+
 
 class LeanMlp(Mlp):
-    """timm's MLP of a ConvNeXt block, which keeps its hidden features once instead of before and after GELU.
+    """timm's MLP of a ConvNeXt block, without its hidden features in full wherever that can be had.
 
-    At quarter resolution they are the largest tensors of the encoder. GELU is computed again in the backward
-    pass; no product is.
+    At quarter resolution they are the largest tensors of the encoder. In training they are kept once instead of
+    before and after GELU, which is computed again in the backward pass; no product is. In evaluation on a processor
+    they exist for a few rows at a time, in its cache.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""
-        hidden = self.fc1(x)
         if self.training and torch.is_grad_enabled():
-            return checkpoint_method(self, self.narrow, hidden)
-        return self.narrow(hidden)
+            return checkpoint_method(self, self.narrow, self.fc1(x))
+        if x.device.type == 'cpu':
+            rows = max(1, PIXELS_AT_ONCE // x.shape[3])
+            return torch.cat([self.narrow(self.fc1(part)) for part in x.split(rows, dim=2)], dim=2)
+        return self.narrow(self.fc1(x))
 
     def narrow(self, hidden: Tensor) -> Tensor:
         """The second half, from the hidden features (B, K, H, W)."""
