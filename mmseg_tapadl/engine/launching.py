@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -198,6 +198,8 @@ def _report(who: str, error: BaseException, status: int) -> None:
         text = f'{who}: interrupted; nothing was saved since the last checkpoint'
     elif status == EXIT_ERROR:
         text = f'{"".join(traceback.format_exception(error))}{who}: error: {type(error).__name__}: {error}'
+    elif status == EXIT_DISK_FULL and not isinstance(error, DiskFullError):
+        text = f'{who}: error: the disk is full ({error}). Free some space, or set another --work-dir.'
     else:
         text = f'{who}: error: {error}'
     print(text, file=sys.stderr, flush=True)
@@ -205,10 +207,11 @@ def _report(who: str, error: BaseException, status: int) -> None:
 
 
 def _into_log_file(text: str) -> None:
-    """Appends to the log file alone; the screen has it already."""
+    """Appends to the log file alone, if it can be written; the screen has it already."""
     for logger in list(MMLogger._instance_dict.values()):
         for handler in logger.handlers:
             file = getattr(handler, 'baseFilename', None)
-            if file and os.path.isfile(file):
-                with open(file, 'a', encoding='utf-8') as log:
+            if file and os.path.exists(file):
+                # On a full disk what there is to say must not be lost to a second error.
+                with suppress(OSError), open(file, 'a', encoding='utf-8') as log:
                     log.write(f'{text}\n')
