@@ -50,7 +50,7 @@ def main() -> int:
 
     from mmseg_tapadl.engine import TrustedRunner, load_config
     from mmseg_tapadl.engine.launching import prepare_processes
-    from mmseg_tapadl.engine.random_streams import seeded, stream_seed
+    from mmseg_tapadl.engine.repeatable.random_streams import seeded, stream_seed
 
     spent: dict[str, float] = defaultdict(float)
     marks: list[float] = []

@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    from mmseg_tapadl.analysis.page_tables import PAGES, with_tables
+    from benchmarks.page_tables import PAGES, with_tables
     from mmseg_tapadl.utils import atomic_write, write_json
 
     if not args.tables_only:
@@ -55,8 +55,8 @@ def measure_all(repeats: int, threads: int, device: str) -> dict:
     import torch
     from tqdm import tqdm
 
+    from benchmarks.model_list import config_of, every_model
     from mmseg_tapadl.analysis.complexity import complexity_of
-    from mmseg_tapadl.analysis.model_list import config_of, every_model
 
     torch.set_num_threads(threads)
     models = []

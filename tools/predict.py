@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def predict(args: argparse.Namespace) -> None:
-    from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
+    from mmseg_tapadl.checkpoints.checkpoint_loader import trust_checkpoint
     from mmseg_tapadl.engine.config import load_config
     from mmseg_tapadl.engine.console import quiet_warnings
     from mmseg_tapadl.inference.predictor import Predictor

@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def measure_as_asked(args: argparse.Namespace) -> None:
-    from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
+    from mmseg_tapadl.checkpoints.checkpoint_loader import trust_checkpoint
     from mmseg_tapadl.engine.config import load_config
     from mmseg_tapadl.engine.console import quiet_warnings
 

@@ -84,7 +84,13 @@ def run(ours: bool, quick: bool) -> dict:
 
     if ours:
         # Loaded before the forks, which then start at once.
-        for module in ('engine.training', 'engine.testing', 'engine.publishing', 'inference', 'robustness'):
+        for module in (
+            'engine.training',
+            'engine.testing',
+            'checkpoints.publishing',
+            'inference',
+            'robustness',
+        ):
             importlib.import_module(f'mmseg_tapadl.{module}')
     register_all_modules(init_default_scope=True)
     with tempfile.TemporaryDirectory() as name:

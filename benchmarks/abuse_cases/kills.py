@@ -56,8 +56,8 @@ def _survived(folder: Path, ours: bool) -> bool:
     """Whether automatic resuming finds a checkpoint and can read it."""
     try:
         if ours:
+            from mmseg_tapadl.checkpoints.work_dir import newest_whole
             from mmseg_tapadl.engine import read_checkpoint
-            from mmseg_tapadl.engine.work_dir import newest_whole
 
             found = newest_whole(folder, lambda text: None)
             return found is not None and read_checkpoint(found)['state_dict']['weight'].numel() == _NUMBERS

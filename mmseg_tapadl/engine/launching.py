@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from mmseg_tapadl.engine.checkpoint_io import DiskFullError
+from mmseg_tapadl.checkpoints.checkpoint_io import DiskFullError
 from mmseg_tapadl.engine.config import ConfigError
 from mmseg_tapadl.engine.errors import (
     EXIT_DISK_FULL,

@@ -9,12 +9,12 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 from mmseg.registry import RUNNERS
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.plain_data import restore_log_buffers
+from mmseg_tapadl.checkpoints.weights import load_weights
+from mmseg_tapadl.checkpoints.work_dir import newest_whole
 from mmseg_tapadl.engine.console import quiet_screen
 from mmseg_tapadl.engine.errors import NotFiniteError, RunMismatchError, RunStopped
-from mmseg_tapadl.engine.plain_data import restore_log_buffers
-from mmseg_tapadl.engine.weights import load_weights
-from mmseg_tapadl.engine.work_dir import newest_whole
 from mmseg_tapadl.utils import InputError
 
 

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmseg.registry import RUNNERS
 from mmseg.utils import register_all_modules
 
-from mmseg_tapadl.engine.checkpoint_io import check_whole
-from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_io import check_whole
+from mmseg_tapadl.checkpoints.checkpoint_loader import trust_checkpoint
 from mmseg_tapadl.engine.config import ConfigError, load_config
 from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
 

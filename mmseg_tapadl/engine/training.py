@@ -9,13 +9,13 @@ from mmengine.config import Config
 from mmseg.registry import RUNNERS
 from mmseg.utils import register_all_modules
 
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_loader import trust_checkpoint
+from mmseg_tapadl.checkpoints.pretrained import check_encoder_coverage, start_encoder_from
+from mmseg_tapadl.checkpoints.work_dir import newest_whole, refuse_used
 from mmseg_tapadl.engine.any_device_amp import use_mixed_precision
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError, read_checkpoint
-from mmseg_tapadl.engine.checkpoint_loader import trust_checkpoint
 from mmseg_tapadl.engine.config import ConfigError, load_config
 from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
-from mmseg_tapadl.engine.pretrained import check_encoder_coverage, start_encoder_from
-from mmseg_tapadl.engine.work_dir import newest_whole, refuse_used
 
 DataCheck = Callable[[Config, list[str]], None]
 

@@ -13,8 +13,8 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from tqdm import tqdm
 
-from mmseg_tapadl.engine.weights import load_all_weights
-from mmseg_tapadl.inference.overlay import overlay_labels
+from mmseg_tapadl.checkpoints.weights import load_all_weights
+from mmseg_tapadl.evaluation.overlay import overlay_labels
 from mmseg_tapadl.utils import InputError, atomic_write
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_main_process
 
-from mmseg_tapadl.engine.checkpoint_io import DiskFullError
+from mmseg_tapadl.checkpoints.checkpoint_io import DiskFullError
 from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.evaluation.class_counts import LabelError

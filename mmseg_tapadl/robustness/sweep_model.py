@@ -7,7 +7,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmseg_tapadl.engine.weights import load_all_weights
+from mmseg_tapadl.checkpoints.weights import load_all_weights
 
 
 def build_model(config: Config, checkpoint: str, *, device: str | None = None) -> torch.nn.Module:

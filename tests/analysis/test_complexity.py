@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.model_list import config_of, every_model
+from benchmarks.page_tables import PAGES, markdown_table, with_tables
 from mmseg_tapadl.analysis.complexity import complexity_of, count_macs, count_parameters
-from mmseg_tapadl.analysis.model_list import config_of, every_model
-from mmseg_tapadl.analysis.page_tables import PAGES, markdown_table, with_tables
 from mmseg_tapadl.engine.config import load_config
 from mmseg_tapadl.layers import WatchableAttention
 from mmseg_tapadl.models.backbones import FAN_ARCHS, MIT_ARCHS

@@ -10,7 +10,7 @@ from mmseg.datasets import CityscapesDataset
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from mmseg_tapadl.datasets.demo_city import DemoCityOptions, write_demo_city
+from demo_city import DemoCityOptions, write_demo_city
 from mmseg_tapadl.datasets.integrity import DatasetError, check_config, check_dataset
 from tests.datasets.faults import CATALOGUE, SIZE, make_root, pair_paths
 

@@ -14,6 +14,8 @@ from mmengine.model import BaseModule
 from mmengine.runner import load_checkpoint
 from mmseg.apis import init_model
 
+from mmseg_tapadl.checkpoints.checkpoint_io import DiskFullError, check_whole
+from mmseg_tapadl.checkpoints.work_dir import newest_whole, point_to
 from mmseg_tapadl.engine import (
     CheckpointError,
     load_config,
@@ -21,8 +23,6 @@ from mmseg_tapadl.engine import (
     trust_checkpoint,
     write_checkpoint,
 )
-from mmseg_tapadl.engine.checkpoint_io import DiskFullError, check_whole
-from mmseg_tapadl.engine.work_dir import newest_whole, point_to
 from tests.engine.hostile_files import CONSTRUCTIONS, READABLE, reduce_in_metadata, weights
 from tests.engine.tiny_run import start_writer
 

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import torch
 
-from mmseg_tapadl.engine.positioned_sampler import PositionedSampler, SamplePosition
-from mmseg_tapadl.engine.random_streams import seeded, stream_seed
+from mmseg_tapadl.engine.repeatable.positioned_sampler import PositionedSampler, SamplePosition
+from mmseg_tapadl.engine.repeatable.random_streams import seeded, stream_seed
 
 
 def first(sampler: PositionedSampler, count: int) -> list[SamplePosition]:

@@ -173,8 +173,8 @@ def start_writer(folder: Path) -> multiprocessing.process.BaseProcess:
 
 def _write_forever(folder: Path) -> None:
     # Imported here: the benchmark uses this module in processes that must not load the package.
-    from mmseg_tapadl.engine.checkpoint_io import write_checkpoint
-    from mmseg_tapadl.engine.work_dir import checkpoints_in, point_to
+    from mmseg_tapadl.checkpoints.checkpoint_io import write_checkpoint
+    from mmseg_tapadl.checkpoints.work_dir import checkpoints_in, point_to
 
     for step in itertools.count(1):
         content = {'state_dict': {'w': torch.full((500_000,), float(step))}, 'meta': {'iter': step}}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
-from mmseg_tapadl.engine.checkpoint_io import read_checkpoint, write_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_io import read_checkpoint, write_checkpoint
 from mmseg_tapadl.layers import TokenAwareAvgPool
 from mmseg_tapadl.models.released_weights import WrongWeightsError, convert_released
 from mmseg_tapadl.models.released_weights.usage import config_options

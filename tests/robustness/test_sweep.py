@@ -15,7 +15,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
 from mmseg_tapadl.robustness.benchmark import measure

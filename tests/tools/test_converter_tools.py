@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from mmseg_tapadl.checkpoints.checkpoint_io import read_checkpoint
 from mmseg_tapadl.datasets.camvid import convert_camvid
-from mmseg_tapadl.engine.checkpoint_io import read_checkpoint
 from mmseg_tapadl.models.released_weights import convert_released
 from tests.twins import released_checkpoints as made_up
 from tests.twins.released_fan import released_features, released_logits

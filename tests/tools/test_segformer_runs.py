@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from mmseg_tapadl.checkpoints.checkpoint_io import read_checkpoint
 from mmseg_tapadl.datasets.camvid import convert_camvid
-from mmseg_tapadl.engine.checkpoint_io import read_checkpoint
 
 SHORT = [
     'train_cfg.max_iters=3',

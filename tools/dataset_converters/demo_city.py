@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    from mmseg_tapadl.datasets.demo_city import DemoCityError, DemoCityOptions, write_demo_city
+    from demo_city import DemoCityError, DemoCityOptions, write_demo_city
 
     try:
         options = DemoCityOptions(

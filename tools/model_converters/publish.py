@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     """Publishes."""
-    from mmseg_tapadl.engine.publishing import publish
+    from mmseg_tapadl.checkpoints.publishing import publish
 
     print(
         publish(

@@ -48,7 +48,7 @@ def main() -> int:
     from mmseg_tapadl.engine.console import quiet_warnings
 
     quiet_warnings()
-    from mmseg_tapadl.engine.checkpoint_io import read_checkpoint, write_checkpoint
+    from mmseg_tapadl.checkpoints.checkpoint_io import read_checkpoint, write_checkpoint
     from mmseg_tapadl.models.released_weights import WrongWeightsError, convert_released
     from mmseg_tapadl.models.released_weights.usage import usage_of
 

@@ -5,11 +5,11 @@ from typing import Any
 from mmengine.hooks import EMAHook, Hook
 from mmseg.registry import HOOKS
 
-from mmseg_tapadl.engine.positioned_sampler import PositionedSampler
-from mmseg_tapadl.engine.random_streams import seed_everything, stream_seed
-from mmseg_tapadl.engine.run_facts import compare_facts, facts_of
-from mmseg_tapadl.engine.sample_names import pictures_of
-from mmseg_tapadl.engine.sample_pipeline import SamplePipeline
+from mmseg_tapadl.engine.repeatable.positioned_sampler import PositionedSampler
+from mmseg_tapadl.engine.repeatable.random_streams import seed_everything, stream_seed
+from mmseg_tapadl.engine.repeatable.run_facts import compare_facts, facts_of
+from mmseg_tapadl.engine.repeatable.sample_names import pictures_of
+from mmseg_tapadl.engine.repeatable.sample_pipeline import SamplePipeline
 
 
 @HOOKS.register_module()

@@ -8,9 +8,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError
-from mmseg_tapadl.engine.plain_data import to_plain
-from mmseg_tapadl.engine.work_dir import (
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.plain_data import to_plain
+from mmseg_tapadl.checkpoints.work_dir import (
     BEST_RECORD,
     check_free_space,
     checkpoints_in,

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city.canvas import Canvas
-from mmseg_tapadl.datasets.demo_city.classes import BICYCLE, MOTORCYCLE, PERSON, RIDER
-from mmseg_tapadl.datasets.demo_city.vehicles import HEAD_GLOW, TAIL_GLOW, TYRE
+from demo_city.canvas import Canvas
+from demo_city.classes import BICYCLE, MOTORCYCLE, PERSON, RIDER
+from demo_city.vehicles import HEAD_GLOW, TAIL_GLOW, TYRE
 
 SKINS = np.array([(140, 172, 220), (110, 146, 200), (70, 98, 140), (52, 72, 104)])
 CLOTHES = np.array(

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError, DiskFullError, check_whole
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, DiskFullError, check_whole
 from mmseg_tapadl.utils import atomic_write
 
 POINTER = 'last_checkpoint'

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city.canvas import FAR, Canvas
-from mmseg_tapadl.datasets.demo_city.classes import BUILDING, GROUND, ROAD, SKY, VEGETATION, VOID
-from mmseg_tapadl.datasets.demo_city.noise import fractal_noise, ground_noise, white_noise
-from mmseg_tapadl.datasets.demo_city.scene import Scene
+from demo_city.canvas import FAR, Canvas
+from demo_city.classes import BUILDING, GROUND, ROAD, SKY, VEGETATION, VOID
+from demo_city.noise import fractal_noise, ground_noise, white_noise
+from demo_city.scene import Scene
 
 # How rough surfaces of a class look in plain daylight: share of brightness that varies
 _GRAIN = {ROAD: 0.1, VEGETATION: 0.16, BUILDING: 0.09, SKY: 0.015}

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mmseg_tapadl.datasets.demo_city.scene import paint_scene
-from mmseg_tapadl.datasets.demo_city.weather import CONDITIONS, render
+from demo_city.scene import paint_scene
+from demo_city.weather import CONDITIONS, render
 from mmseg_tapadl.utils import atomic_write, write_json
 
 # Raise it when the same parameters paint something else: painted cities are then not taken for current.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from mmseg_tapadl.engine.checkpoint_io import write_bytes
+from mmseg_tapadl.checkpoints.checkpoint_io import write_bytes
 
 
 class WholeFileBackend(LocalBackend):

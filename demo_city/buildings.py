@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city.canvas import Canvas
-from mmseg_tapadl.datasets.demo_city.classes import BUILDING
+from demo_city.canvas import Canvas
+from demo_city.classes import BUILDING
 
 PLASTERS = np.array(
     [(168, 196, 214), (150, 172, 190), (128, 148, 176), (120, 128, 162), (190, 204, 210), (146, 140, 138),

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city.canvas import Canvas
-from mmseg_tapadl.datasets.demo_city.classes import BUS, CAR, TRAIN, TRUCK
+from demo_city.canvas import Canvas
+from demo_city.classes import BUS, CAR, TRAIN, TRUCK
 
 PAINTS = np.array(
     [(52, 52, 54), (190, 194, 196), (226, 228, 230), (40, 36, 150), (140, 74, 32), (96, 98, 100), (60, 92, 48),

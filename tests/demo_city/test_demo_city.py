@@ -8,8 +8,7 @@ import pytest
 from mmseg.datasets import CityscapesDataset
 from PIL import Image
 
-from mmseg_tapadl.datasets import ACDCDataset
-from mmseg_tapadl.datasets.demo_city import (
+from demo_city import (
     ADVERSE,
     MANIFEST,
     DemoCityError,
@@ -18,9 +17,10 @@ from mmseg_tapadl.datasets.demo_city import (
     paint_picture,
     write_demo_city,
 )
-from mmseg_tapadl.datasets.demo_city.canvas import Canvas
-from mmseg_tapadl.datasets.demo_city.scene import paint_scene
-from mmseg_tapadl.datasets.demo_city.weather import render
+from demo_city.canvas import Canvas
+from demo_city.scene import paint_scene
+from demo_city.weather import render
+from mmseg_tapadl.datasets import ACDCDataset
 
 SMALL = DemoCityOptions(
     train=2, val=1, adverse_train=1, adverse_val=1, adverse_test=1, width=96, height=48, seed=3

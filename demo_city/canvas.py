@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city.classes import GROUND, SKY
+from demo_city.classes import GROUND, SKY
 
 # (B, G, R), 0 to 255
 Colour = Sequence[float] | np.ndarray

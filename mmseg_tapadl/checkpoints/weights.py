@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError
-from mmseg_tapadl.engine.checkpoint_loader import load_plain_local
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain_local
 
 _SHOWN = 5
 

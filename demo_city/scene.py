@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city import buildings, furniture, people, plants, vehicles
-from mmseg_tapadl.datasets.demo_city.canvas import Canvas
-from mmseg_tapadl.datasets.demo_city.classes import VOID
-from mmseg_tapadl.datasets.demo_city.ground import Street, paint_ego_bonnet, paint_ground, paint_sky
+from demo_city import buildings, furniture, people, plants, vehicles
+from demo_city.canvas import Canvas
+from demo_city.classes import VOID
+from demo_city.ground import Street, paint_ego_bonnet, paint_ground, paint_sky
 
 
 @dataclass(frozen=True)

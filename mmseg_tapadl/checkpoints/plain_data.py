@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmseg_tapadl.engine.checkpoint_guards import CheckpointError, InertObject
+from mmseg_tapadl.checkpoints.checkpoint_guards import CheckpointError, InertObject
 
 _SCALARS = (str, bytes, bool, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
 _MAX_DEPTH = 100

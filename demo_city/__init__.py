@@ -1,6 +1,6 @@
 """The demo city: painted streets with exact labels, in clear and in bad weather, for a machine without data."""
 
-from mmseg_tapadl.datasets.demo_city.writer import (
+from demo_city.writer import (
     ADVERSE,
     MANIFEST,
     DemoCityError,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city.canvas import Canvas
-from mmseg_tapadl.datasets.demo_city.classes import FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VOID, WALL
+from demo_city.canvas import Canvas
+from demo_city.classes import FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VOID, WALL
 
 STEEL = np.array([104, 106, 106])
 LAMP_GLOW = (150, 215, 255)

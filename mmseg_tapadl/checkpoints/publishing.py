@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError, read_checkpoint, write_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint, write_checkpoint
 from mmseg_tapadl.utils import sha256_of, write_json
 from mmseg_tapadl.version import __version__
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 
 _PREFIX = 'backbone.'
 _SHOWN = 4

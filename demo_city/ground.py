@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city.canvas import Canvas
-from mmseg_tapadl.datasets.demo_city.classes import ROAD, SIDEWALK, SKY, TERRAIN
-from mmseg_tapadl.datasets.demo_city.noise import fractal_noise
+from demo_city.canvas import Canvas
+from demo_city.classes import ROAD, SIDEWALK, SKY, TERRAIN
+from demo_city.noise import fractal_noise
 
 MARK = (214, 220, 222)
 

@@ -7,7 +7,7 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
-from mmseg_tapadl.engine.random_streams import stream_seed
+from mmseg_tapadl.engine.repeatable.random_streams import stream_seed
 
 
 class SamplePosition(int):

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from mmseg_tapadl.engine.checkpoint_guards import (
+from mmseg_tapadl.checkpoints.checkpoint_guards import (
     CheckpointError,
     allowed_globals,
     check_legacy,
@@ -31,7 +31,7 @@ from mmseg_tapadl.engine.checkpoint_guards import (
     check_zip,
     kind_of,
 )
-from mmseg_tapadl.engine.plain_data import from_file, to_plain
+from mmseg_tapadl.checkpoints.plain_data import from_file, to_plain
 from mmseg_tapadl.utils import atomic_write, sha256_of
 
 __all__ = [

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.dataset import Compose
 
 from mmseg_tapadl.engine.errors import SampleError
-from mmseg_tapadl.engine.random_streams import seeded, stream_seed
+from mmseg_tapadl.engine.repeatable.random_streams import seeded, stream_seed
 
 
 class SamplePipeline(Compose):

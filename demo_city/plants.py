@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mmseg_tapadl.datasets.demo_city.canvas import Canvas
-from mmseg_tapadl.datasets.demo_city.classes import VEGETATION
+from demo_city.canvas import Canvas
+from demo_city.classes import VEGETATION
 
 GREENS = np.array([(46, 96, 74), (40, 112, 84), (58, 108, 96), (36, 84, 58), (50, 124, 118)])
 

@@ -14,7 +14,7 @@ import torch
 from mmengine.dist import get_dist_info
 from mmengine.runner import CheckpointLoader, get_external_models, get_mmcls_models, get_torchvision_models
 
-from mmseg_tapadl.engine.checkpoint_io import CheckpointError, read_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
 
 _TRUSTED: set[str] = set()
 

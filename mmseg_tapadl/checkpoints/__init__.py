@@ -1,0 +1,1 @@
+"""What a checkpoint is: reading and writing, what a file may hold, publishing, the work dir."""
