@@ -2,5 +2,6 @@
 
 from mmseg_tapadl.utils.errors import InputError
 from mmseg_tapadl.utils.files import atomic_write, sha256_of, write_json
+from mmseg_tapadl.utils.text import shown
 
-__all__ = ['InputError', 'atomic_write', 'sha256_of', 'write_json']
+__all__ = ['InputError', 'atomic_write', 'sha256_of', 'shown', 'write_json']
