@@ -199,6 +199,17 @@ def test_a_set_of_another_kind_is_left_to_itself(tmp_path):
     assert report.ok and report.pictures == 0 and "backend 'petrel'" in report.warnings[0]
 
 
+def test_the_sizes_of_the_pictures_are_told_with_an_example_of_each(tmp_path):
+    make_root(tmp_path, count=3, splits=('train',))
+    image, label = pair_paths(tmp_path, 'train', 1)
+    for path in (image, label):
+        Image.open(path).resize((20, 30), Image.Resampling.NEAREST).save(path)
+    report = check(tmp_path)
+    first = str(pair_paths(tmp_path, 'train', 0)[0])
+    assert report.ok and report.sizes == {SIZE: first, (20, 30): str(image)}
+    assert report.to_json()['sizes'] == [[*SIZE, first], [20, 30, str(image)]]
+
+
 @pytest.fixture(scope='module')
 def city(tmp_path_factory):
     root = tmp_path_factory.mktemp('city')

@@ -12,7 +12,7 @@ from mmseg_tapadl.datasets.integrity.cache import FactsCache
 from mmseg_tapadl.datasets.integrity.files import Facts, image_facts, label_facts
 from mmseg_tapadl.datasets.integrity.ids import IdRules
 from mmseg_tapadl.datasets.integrity.listing import Listing, UnlistableError, leaf_datasets, list_dataset
-from mmseg_tapadl.datasets.integrity.report import Fault, Report, raise_if_faulty
+from mmseg_tapadl.datasets.integrity.report import MOST_SIZES, Fault, Report, raise_if_faulty
 
 _READERS = {'image': image_facts, 'label': label_facts}
 
@@ -134,6 +134,8 @@ def _check_listing(
         grey += picture.channels == 1
         if picture.kind is not None:
             report.faults.append(_file_fault('image', image, picture, label))
+        elif len(report.sizes) < MOST_SIZES:
+            report.sizes.setdefault((picture.width, picture.height), image)
         if label is not None:
             _judge_label(report, rules, facts['label', label], label, image, picture, all_ids)
     if grey:
@@ -223,6 +225,7 @@ def _joined(first: Report, second: Report) -> Report:
         classes=first.classes,
         pixels=[a + b for a, b in zip(first.pixels, second.pixels, strict=False)],
         cached=first.cached + second.cached,
+        sizes={**second.sizes, **first.sizes},
     )
 
 

@@ -26,6 +26,8 @@ KINDS = {
     'label_ids': 'ids out of range',
     'label_void': 'label all void',
 }
+# Sizes of pictures that a report keeps
+MOST_SIZES = 1000
 _WIDTH = max(map(len, KINDS.values()))
 
 
@@ -67,6 +69,8 @@ class Report:
         classes: Names of the classes.
         pixels: Pixels of each class over all good labels, in the order of ``classes``.
         cached: Files whose facts came from the cache.
+        sizes: The sizes of the pictures as they are loaded, (width, height), each with the path of one picture that
+            has it; at most :data:`MOST_SIZES`, in the order of the pictures.
     """
 
     split: str
@@ -79,6 +83,7 @@ class Report:
     classes: tuple[str, ...] = ()
     pixels: list[int] = field(default_factory=list)
     cached: int = 0
+    sizes: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -105,6 +110,7 @@ class Report:
         value = asdict(self)
         value['classes'] = list(self.classes)
         value['pixels'] = dict(zip(self.classes, self.pixels, strict=False))
+        value['sizes'] = [[width, height, path] for (width, height), path in self.sizes.items()]
         return {**value, 'ok': self.ok, 'faults_by_kind': dict(Counter(fault.kind for fault in self.faults))}
 
 
