@@ -1,12 +1,18 @@
-"""Activation checkpointing that leaves running statistics as if the forward pass had run once."""
+"""What is kept for the backward pass and what is computed again in it; running statistics count once."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from mmseg_tapadl.layers.budget import budget_for
+
+_is_inside: ContextVar[bool] = ContextVar('is_inside_checkpoint', default=False)
 
 
 def checkpoint_module(module: nn.Module, *args: Any) -> Any:
@@ -15,16 +21,45 @@ def checkpoint_module(module: nn.Module, *args: Any) -> Any:
     The second forward pass does not update the running statistics of batch norms: with checkpointing on or
     off, losses, gradients and buffers are the same. Random layers draw the same numbers in both passes.
     """
-    return checkpoint_method(module, module, *args)
+    return _checkpoint(module, module, *args)
 
 
-def checkpoint_method(module: nn.Module, method: Callable, *args: Any) -> Any:
-    """As :func:`checkpoint_module`, for any method of the module: calls ``method(*args)``."""
+def recompute_if_liked(module: nn.Module, method: Callable, x: Tensor, *args: Any) -> Any:
+    """Calls ``method(x, *args)`` of a module; in training only ``x`` is kept where the device's budget says recompute.
 
+    Inside :func:`checkpoint_module` it is a plain call: nothing would be kept in any case, and computing a part of
+    what is being computed again would make three passes of two.
+    """
+    if (
+        module.training
+        and torch.is_grad_enabled()
+        and not _is_inside.get()
+        and budget_for(x.device).recompute
+    ):
+        return _checkpoint(module, method, x, *args)
+    return method(x, *args)
+
+
+def _checkpoint(module: nn.Module, method: Callable, *args: Any) -> Any:
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-        return nullcontext(), frozen_running_statistics(module)
+        return _inside(), _inside_again(module)
 
     return checkpoint(method, *args, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _inside() -> Iterator[None]:
+    token = _is_inside.set(True)
+    try:
+        yield
+    finally:
+        _is_inside.reset(token)
+
+
+@contextmanager
+def _inside_again(module: nn.Module) -> Iterator[None]:
+    with _inside(), frozen_running_statistics(module):
+        yield
 
 
 @contextmanager

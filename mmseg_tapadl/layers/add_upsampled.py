@@ -6,6 +6,7 @@ to apply them, but on a CPU its backward pass takes one value at a time; two pro
 Legend: B images, E channels, h x w pixels of the small picture, H x W of the large one.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,8 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# A few channels at a time stay in the cache.
-CHANNELS_AT_ONCE = 32
+from mmseg_tapadl.layers.budget import budget_for, even_ranges
 
 
 def add_upsampled(total: Tensor, small: Tensor, size: tuple[int, int]) -> Tensor:
@@ -39,8 +39,9 @@ class AddUpsampled(torch.autograd.Function):
     def forward(ctx: Any, total: Tensor, small: Tensor, size: tuple[int, int]) -> Tensor:
         ctx.mark_dirty(total)
         ctx.size, ctx.small_shape = size, small.shape
-        for part, own in zip(in_parts(total), in_parts(small), strict=True):
-            part += F.interpolate(own, size, mode='bilinear', align_corners=False).flatten(2)
+        for c in channel_parts(total):
+            part = F.interpolate(small[:, c], size, mode='bilinear', align_corners=False)
+            total[:, c] += part.flatten(2)
         return total
 
     @staticmethod
@@ -54,14 +55,15 @@ class AddUpsampled(torch.autograd.Function):
         )
         small = grad.new_empty(ctx.small_shape)
         with torch.autocast(grad.device.type, enabled=False):
-            for part, own in zip(in_parts(grad.unflatten(2, ctx.size)), in_parts(small), strict=True):
-                own.copy_(rows.mT @ part.to(rows.dtype) @ columns)
+            for c in channel_parts(grad):
+                part = grad[:, c].unflatten(2, ctx.size).to(rows.dtype)
+                small[:, c] = rows.mT @ part @ columns
         return grad, small, None
 
 
-def in_parts(x: Tensor) -> tuple[Tensor, ...]:
-    """Views of a few channels each."""
-    return x.split(CHANNELS_AT_ONCE, dim=1)
+def channel_parts(x: Tensor) -> Iterator[slice]:
+    """Ranges of a few channels, which stay in the cache."""
+    return even_ranges(x.shape[1], budget_for(x.device).upsampling_channels)
 
 
 def interpolation_matrix(length: int, new_length: int, like: Tensor) -> Tensor:

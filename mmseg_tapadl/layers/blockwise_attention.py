@@ -21,13 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Size of one block of P. A processor wants it near its cache, but not so small that adding a block's share
-# to the gradients of k and v outweighs the rest; a GPU wants enough work for each kernel.
-BLOCK_BYTES = {'cpu': 8 << 20, 'cuda': 128 << 20}
-
-# Devices whose matrix units make products of half types worth their conversions. A processor's elementwise passes
-# take most of the time, and they are in float32 in any case.
-HALF_PRODUCTS_ON = {'cuda'}
+from mmseg_tapadl.layers.budget import budget_for
 
 
 class BlockwiseAttention(torch.autograd.Function):
@@ -200,7 +194,7 @@ class BlockBuffer:
         self.num_keys = num_keys
         dtype = statistics_dtype(q)
         row_bytes = self.num_heads * num_keys * dtype.itemsize
-        fitting = BLOCK_BYTES.get(q.device.type, BLOCK_BYTES['cuda']) // row_bytes
+        fitting = budget_for(q.device).attention_block_bytes // row_bytes
         self.block = min(self.num_queries, max(1, fitting))
         self.flat = q.new_empty(self.num_heads * self.block * num_keys, dtype=dtype)
         self.rows = q.new_empty(self.block, num_keys, dtype=dtype)
@@ -255,4 +249,4 @@ def statistics_dtype(x: Tensor) -> torch.dtype:
 
 def product_dtype(x: Tensor) -> torch.dtype:
     """The dtype of the factors of matrix products: that of x where the device gains by it, else the wider one."""
-    return x.dtype if x.device.type in HALF_PRODUCTS_ON else statistics_dtype(x)
+    return x.dtype if budget_for(x.device).half_products else statistics_dtype(x)

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmseg_tapadl.layers.activation_checkpoint import checkpoint_method
+from mmseg_tapadl.layers.activation_checkpoint import recompute_if_liked
+from mmseg_tapadl.layers.budget import budget_for, even_ranges
 from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
 
-# Of the hidden channels, where no gradient is asked for.
-HIDDEN_AT_ONCE = 512
 ALL = slice(None)
 
 
@@ -84,26 +83,21 @@ class DepthwiseMlp(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Maps tokens (B, N, C), which lie on ``grid`` (H, W), to (B, N, C)."""
-        if not torch.is_grad_enabled() and x.device.type == 'cpu' and self.dwconv.has_fixed_norm():
-            return self.evaluate(x, grid)
-        u = self.fc1(x)
-        if self.training and torch.is_grad_enabled():
-            # Six tensors of the hidden width would be kept, a third of a training step's memory, for depthwise
-            # and pointwise operations that take a few per cent of its time. What is computed again ends with
-            # the input of fc2: its product itself is not repeated.
-            return checkpoint_method(self, self.mix, u, grid)
-        return self.mix(u, grid)
+        at_once = budget_for(x.device).hidden_channels
+        if at_once is not None and not torch.is_grad_enabled() and self.dwconv.has_fixed_norm():
+            return self.evaluate(x, grid, at_once)
+        # Six tensors of the hidden width would be kept, a third of a training step's memory, for depthwise and
+        # pointwise operations that take a few per cent of its time. What is computed again ends with the input of
+        # fc2: its product itself is not repeated.
+        return recompute_if_liked(self, self.mix, self.fc1(x), grid)
 
-    def evaluate(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+    def evaluate(self, x: Tensor, grid: tuple[int, int], at_once: int) -> Tensor:
         """The same without gradients, some hidden channels at a time: each part goes through all of it in the cache.
 
         A hidden channel is mixed by itself, and fc2 sums over them.
         """
-        width = self.fc1.out_features
-        step = -(-width // -(-width // HIDDEN_AT_ONCE))
         out = self.fc2.bias
-        for start in range(0, width, step):
-            part = slice(start, start + step)
+        for part in even_ranges(self.fc1.out_features, at_once):
             u = to_grid(F.linear(x, self.fc1.weight[part], self.fc1.bias[part]), grid)
             mixed = self.dwconv.evaluate(u, self.gamma, part).add_(u)
             out = out + F.linear(to_tokens(mixed), self.fc2.weight[:, part])

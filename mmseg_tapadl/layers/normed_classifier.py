@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-CHANNELS_AT_ONCE = 32
+from mmseg_tapadl.layers.budget import budget_for, even_ranges
 
 
 def can_classify_normed(norm: nn.Module, activation: nn.Module) -> bool:
@@ -52,6 +53,11 @@ def normed_classifier(
         norm.num_batches_tracked.add_(1)
         momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
     running = (norm.running_mean, norm.running_var)
+    if not budget_for(x.device).recompute:
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            h = F.batch_norm(x, *running, norm.weight, norm.bias, uses_batch, momentum, norm.eps).relu_()
+            return F.conv2d(h if channel_mask is None else h * channel_mask, weight, bias)
     return NormedClassifier.apply(
         x, norm.weight, norm.bias, channel_mask, weight, bias, running, uses_batch, momentum, norm.eps
     )
@@ -75,10 +81,10 @@ class NormedClassifier(torch.autograd.Function):
         eps: float,
     ) -> Tensor:
         dtype = torch.promote_types(x.dtype, torch.float32)
-        num_images, num_channels, height, width = x.shape
+        num_images, _, height, width = x.shape
         logits = x.new_zeros(num_images, len(weight), height * width, dtype=dtype)
         with torch.autocast(x.device.type, enabled=False):
-            for c in channel_slices(num_channels):
+            for c in channel_parts(x):
                 h = torch.native_batch_norm(
                     x[:, c].to(dtype).contiguous(),
                     *(pick(t, c) for t in (gamma, beta, *running)),
@@ -110,7 +116,7 @@ class NormedClassifier(torch.autograd.Function):
         grad_bias = grad.sum((0, 2, 3)) if needs_bias else None
         flat_grad = grad.flatten(2)
         with torch.autocast(x.device.type, enabled=False):
-            for c in channel_slices(x.shape[1]):
+            for c in channel_parts(x):
                 part = x[:, c].to(dtype).contiguous()
                 norm = [pick(t, c) for t in (gamma, beta, *running)]
                 h, mean, inverse_std = torch.native_batch_norm(part, *norm, ctx.uses_batch, 0.0, ctx.eps)
@@ -146,10 +152,9 @@ class NormedClassifier(torch.autograd.Function):
         return grad_x, grad_gamma, grad_beta, None, grad_weight, grad_bias, None, None, None, None
 
 
-def channel_slices(num_channels: int) -> Iterator[slice]:
+def channel_parts(x: Tensor) -> Iterator[slice]:
     """Ranges of a few channels."""
-    for start in range(0, num_channels, CHANNELS_AT_ONCE):
-        yield slice(start, min(start + CHANNELS_AT_ONCE, num_channels))
+    return even_ranges(x.shape[1], budget_for(x.device).classifier_channels)
 
 
 def pick(per_channel: Tensor | None, channels: slice) -> Tensor | None:

@@ -13,31 +13,29 @@ from timm.layers import LayerNorm2d, Mlp, trunc_normal_
 from timm.models.convnext import ConvNeXtStage
 from torch import Tensor, nn
 
-from mmseg_tapadl.layers.activation_checkpoint import checkpoint_method, checkpoint_module
+from mmseg_tapadl.layers.activation_checkpoint import checkpoint_module, recompute_if_liked
+from mmseg_tapadl.layers.budget import budget_for
 from mmseg_tapadl.layers.channel_norm import UnbiasedLayerNorm2d
 
 HYBRID_WIDTHS = (128, 256)
 """Channels of the two ConvNeXt stages in every hybrid size."""
-
-PIXELS_AT_ONCE = 4096
 
 
 class LeanMlp(Mlp):
     """timm's MLP of a ConvNeXt block, without its hidden features in full wherever that can be had.
 
     At quarter resolution they are the largest tensors of the encoder. In training they are kept once instead of
-    before and after GELU, which is computed again in the backward pass; no product is. In evaluation on a processor
-    they exist for a few rows at a time, in its cache.
+    before and after GELU, which is computed again in the backward pass; no product is. In evaluation they exist for a
+    few rows at a time, in a processor's cache.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""
-        if self.training and torch.is_grad_enabled():
-            return checkpoint_method(self, self.narrow, self.fc1(x))
-        if x.device.type == 'cpu':
-            rows = max(1, PIXELS_AT_ONCE // x.shape[3])
+        pixels = budget_for(x.device).stem_pixels
+        if pixels is not None and not (self.training and torch.is_grad_enabled()):
+            rows = max(1, pixels // x.shape[3])
             return torch.cat([self.narrow(self.fc1(part)) for part in x.split(rows, dim=2)], dim=2)
-        return self.narrow(self.fc1(x))
+        return recompute_if_liked(self, self.narrow, self.fc1(x))
 
     def narrow(self, hidden: Tensor) -> Tensor:
         """The second half, from the hidden features (B, K, H, W)."""

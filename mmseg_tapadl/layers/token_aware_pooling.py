@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-CHANNELS_AT_ONCE = 256
+from mmseg_tapadl.layers.budget import budget_for, even_ranges
 
 
 def token_aware_avg_pool(x: Tensor, weights: Tensor) -> Tensor:
@@ -58,7 +58,8 @@ class MixtureOfAverages(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(x, weights)
         out = torch.empty_like(x)
-        for part, part_out in zip(in_parts(x), in_parts(out), strict=True):
+        for c in channel_parts(x):
+            part, part_out = x[:, c], out[:, c]
             torch.mul(part, weights[:, :1], out=part_out)
             for k, weight in other_branches(weights):
                 part_out.addcmul_(dilated_mean(part, k), weight)
@@ -71,14 +72,16 @@ class MixtureOfAverages(torch.autograd.Function):
         grad_x = grad_weights = None
         if ctx.needs_input_grad[0]:
             grad_x = torch.empty_like(x)
-            for part_grad, part_grad_x in zip(in_parts(grad), in_parts(grad_x), strict=True):
+            for c in channel_parts(x):
+                part_grad, part_grad_x = grad[:, c], grad_x[:, c]
                 torch.mul(part_grad, weights[:, :1], out=part_grad_x)
                 for k, weight in other_branches(weights):
                     part_grad_x += dilated_mean(part_grad * weight, k)
         if ctx.needs_input_grad[1]:
             # Summed over the channels, so in float32 at least.
             grad_weights = torch.zeros_like(weights, dtype=torch.promote_types(weights.dtype, torch.float32))
-            for part, part_grad in zip(in_parts(x), in_parts(grad), strict=True):
+            for c in channel_parts(x):
+                part, part_grad = x[:, c], grad[:, c]
                 grad_weights[:, :1] += (part * part_grad).sum(1, keepdim=True)
                 for k, grad_weight in other_branches(grad_weights):
                     grad_weight += dilated_mean(part, k).mul_(part_grad).sum(1, keepdim=True)
@@ -86,9 +89,9 @@ class MixtureOfAverages(torch.autograd.Function):
         return grad_x, grad_weights
 
 
-def in_parts(x: Tensor) -> tuple[Tensor, ...]:
-    """Views of some channels each, even parts: what is made on the way stays in the cache and out of memory."""
-    return x.chunk(-(-x.shape[1] // CHANNELS_AT_ONCE), dim=1)
+def channel_parts(x: Tensor) -> Iterator[slice]:
+    """Ranges of some channels: what is made on the way stays in the cache and out of memory."""
+    return even_ranges(x.shape[1], budget_for(x.device).pooling_channels)
 
 
 def other_branches(weights: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmseg_tapadl.layers import blockwise_attention, diversified_attention
+from mmseg_tapadl.layers import diversified_attention
+from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
 from tests.layers.attention_inputs import all_gradients, random_attention_inputs
 
@@ -54,12 +55,11 @@ def worst_errors(function, dtype: torch.dtype, margin: float) -> dict[str, float
     ('dtype', 'margin', 'half_products'),
     [(torch.float32, 1e-6, False), (torch.bfloat16, 0.0, False), (torch.bfloat16, 0.0, True)],
 )
-def test_error_is_within_twice_the_textbooks(monkeypatch, dtype, margin, half_products):
-    monkeypatch.setattr(blockwise_attention, 'HALF_PRODUCTS_ON', {'cpu'} if half_products else set())
-    monkeypatch.setitem(blockwise_attention.BLOCK_BYTES, 'cpu', 1 << 17)  # several blocks
-    ours, theirs = (
-        worst_errors(f, dtype, margin) for f in (diversified_attention, textbook_diversified_attention)
-    )
+def test_error_is_within_twice_the_textbooks(dtype, margin, half_products):
+    with use_budget('cpu', half_products=half_products, attention_block_bytes=1 << 17):  # several blocks
+        ours, theirs = (
+            worst_errors(f, dtype, margin) for f in (diversified_attention, textbook_diversified_attention)
+        )
     assert all(error > 0 for error in theirs.values())
     for name, error in theirs.items():
         assert ours[name] <= 2 * error, f'{name}: {ours[name]:.2e} against {error:.2e}'

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_tapadl.layers import channel_processing
+from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.channel_processing import DepthwiseMlp
 from tests.layers.tensor_census import TensorCensus
 
@@ -12,15 +12,15 @@ DIM, HIDDEN, GRID = 6, 20, (5, 7)
 
 
 @pytest.fixture
-def mlp(monkeypatch):
-    monkeypatch.setattr(channel_processing, 'HIDDEN_AT_ONCE', 8)  # three parts, the last shorter
+def mlp():
     torch.manual_seed(0)
     module = DepthwiseMlp(DIM, hidden_dim=HIDDEN).double()
     with torch.no_grad():
         for tensor in (*module.parameters(), module.dwconv.bn.running_mean):
             tensor.uniform_(-1, 1)
         module.dwconv.bn.running_var.uniform_(0.5, 2)
-    return module.eval()
+    with use_budget('cpu', hidden_channels=8):  # three parts, the last shorter
+        yield module.eval()
 
 
 def tokens() -> torch.Tensor:

@@ -7,15 +7,17 @@ import torch
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mmseg_tapadl.layers import blockwise_attention, diversified_attention
+from mmseg_tapadl.layers import diversified_attention
+from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
 from tests.layers.attention_inputs import all_gradients, random_attention_inputs
 
 
 @pytest.fixture
-def small_blocks(monkeypatch):
+def small_blocks():
     """Blocks of a few queries, so that small inputs walk over many and the last is shorter."""
-    monkeypatch.setitem(blockwise_attention.BLOCK_BYTES, 'cpu', 20_000)
+    with use_budget('cpu', attention_block_bytes=20_000):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -59,12 +61,12 @@ def test_values_may_have_another_width():
 
 
 @pytest.mark.parametrize(('queries', 'keys'), [(5, 7), (6, 3)])
-def test_gradcheck(monkeypatch, queries, keys):
-    monkeypatch.setitem(blockwise_attention.BLOCK_BYTES, 'cpu', 2 * 2 * keys * 8)  # two queries a block
+def test_gradcheck(queries, keys):
     inputs = random_attention_inputs(2, 2, queries, keys, 3, dtype=torch.float64)
     inputs = [x.requires_grad_() for x in inputs]
-    assert diversified_attention(*inputs, threshold=1.2)[1].min() > 0
-    assert torch.autograd.gradcheck(lambda *x: diversified_attention(*x, threshold=1.2), inputs)
+    with use_budget('cpu', attention_block_bytes=2 * 2 * keys * 8):  # two queries a block
+        assert diversified_attention(*inputs, threshold=1.2)[1].min() > 0
+        assert torch.autograd.gradcheck(lambda *x: diversified_attention(*x, threshold=1.2), inputs)
 
 
 def attention_with_rows(rows: list[list[float]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmseg.models.segmentors import EncoderDecoder
 
+from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.models.segmentors import sliding_window
 from tests.models.builders import batch, build_segmentor
 
@@ -24,12 +25,11 @@ def model():
     [(1, 112, 160), (2, 97, 131), (1, 64, 64), (1, 40, 150), (1, 33, 50)],
     ids=['fits', 'moved back', 'one window', 'low picture', 'below a window'],
 )
-def test_equals_mmsegs_own(model, monkeypatch, at_once, num_images, height, width):
-    monkeypatch.setitem(sliding_window.WINDOWS_AT_ONCE, 'cpu', at_once)
+def test_equals_mmsegs_own(model, at_once, num_images, height, width):
     pictures, samples = batch(num_images, height, width)
     metas = [sample.metainfo for sample in samples]
     before = copy.deepcopy(metas)
-    with torch.no_grad():
+    with torch.no_grad(), use_budget('cpu', windows=at_once):
         ours = model.slide_inference(pictures, metas)
         assert metas == before
         assert all(type(meta['img_shape']) is tuple for meta in metas)

@@ -11,9 +11,9 @@ from mmengine.model import BaseModule
 from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixFFN
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from mmseg_tapadl.layers import TokenAwareAvgPool, WatchableAttention, to_grid, to_tokens
+from mmseg_tapadl.layers.activation_checkpoint import recompute_if_liked
 
 
 class WatchableEfficientAttention(EfficientMultiheadAttention):
@@ -91,10 +91,7 @@ class LeanMixFFN(MixFFN):
         """Maps tokens (B, N, C) on the grid ``hw_shape`` to (B, N, C); ``identity`` is the residual, ``x`` if None."""
         widen = self.layers[0]
         hidden = F.linear(x, widen.weight.flatten(1), widen.bias)  # a 1x1 convolution
-        if hidden.requires_grad:
-            out = checkpoint(self.narrowed, hidden, hw_shape, use_reentrant=False)
-        else:
-            out = self.narrowed(hidden, hw_shape)
+        out = recompute_if_liked(self, self.narrowed, hidden, hw_shape)
         return (x if identity is None else identity) + self.dropout_layer(out)
 
     def narrowed(self, hidden: Tensor, hw_shape: tuple[int, int]) -> Tensor:

@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Windows that go through the model together. A GPU is filled better by several; measured on processors,
-# several take as long as one by one and more memory.
-WINDOWS_AT_ONCE = {'cpu': 1, 'cuda': 4}
+from mmseg_tapadl.layers.budget import budget_for
 
 Window = tuple[slice, slice]
 
@@ -36,7 +34,7 @@ class SlidingWindowMixin:
         """
         num_images = len(inputs)
         windows = list(sliding_windows(inputs.shape[2:], self.test_cfg.crop_size, self.test_cfg.stride))
-        at_once = WINDOWS_AT_ONCE.get(inputs.device.type, 1)
+        at_once = budget_for(inputs.device).windows
         total = inputs.new_zeros(num_images, self.out_channels, *inputs.shape[2:])
         count = inputs.new_zeros(1, 1, *inputs.shape[2:])
         for start in range(0, len(windows), at_once):
