@@ -67,9 +67,9 @@ def measure(
         if watch is None:
             loss = sum(feature.mean() for feature in model(image))
         else:
-            with watch.listening() as diversities:
+            with watch.listening() as similarities:
                 loss = sum(feature.mean() for feature in model(image))
-            loss = loss + torch.stack(diversities).mean()
+            loss = loss + torch.stack(similarities).mean()
         loss.backward()
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,6 +1,6 @@
 """The same modules in their textbook form, with the same parameters, and models assembled from them.
 
-Each computes its formula as it stands there and as a reader of the paper would first write it: no block walk, no
+Each computes its formula as it stands there and as a reader of the paper would first write it: no pass over blocks, no
 memory format chosen with care, nothing computed again to save memory. They are registered beside the product's, so
 that a config chooses them by ``type``.
 """
@@ -34,9 +34,8 @@ class TextbookAttention(WatchableAttention):
         if self.threshold is None or not self.training:
             scale = q.shape[-1] ** -0.5 if self.scale is None else self.scale
             return torch.softmax(scale * q @ k.transpose(-2, -1), dim=-1) @ v
-        out, diversity = textbook_diversified_attention(q, k, v, scale=self.scale, threshold=self.threshold)
-        if self.sink is not None:
-            self.sink.append(diversity)
+        out, similarity = textbook_diversified_attention(q, k, v, scale=self.scale, threshold=self.threshold)
+        self.report(similarity)
         return out
 
 

@@ -32,11 +32,11 @@ def build(form: str, tokens: int, dtype: torch.dtype, device: torch.device) -> C
 
     def run() -> None:
         q.grad = k.grad = v.grad = None
-        out, diversity = FORMS[form](q, k, v)
-        if diversity is None:
+        out, similarity = FORMS[form](q, k, v)
+        if similarity is None:
             out.backward(weight)
         else:
-            torch.autograd.backward([out, diversity], [weight, torch.ones_like(diversity)])
+            torch.autograd.backward([out, similarity], [weight, torch.ones_like(similarity)])
 
     return run
 

@@ -4,7 +4,7 @@ Any encoder offers its attention to the attention diversification loss by comput
 :class:`WatchableAttention`, a module without parameters. Nothing else is asked of it: an
 :class:`AttentionWatch` finds these modules, in the order in which they are registered.
 
-Legend: B images, H heads, N queries, M keys, D channels of a head.
+Legend: B batch entries (images, or windows of images), H heads, N queries, M keys, D channels of a head.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmseg_tapadl.layers.diversified_attention import diversified_attention
+from mmseg_tapadl.utils.errors import InputError
+
+
+class NoGradientError(InputError, RuntimeError):
+    """A watched attention ran without gradients inside a training step, so that its loss would have none."""
 
 
 class WatchableAttention(nn.Module):
@@ -22,7 +27,7 @@ class WatchableAttention(nn.Module):
 
     While no :class:`AttentionWatch` has armed it, and always in evaluation, it calls
     ``scaled_dot_product_attention`` and collects nothing. Armed and in training it computes the
-    diversity beside the attention, and hands it to the watch if that is listening.
+    similarity beside the attention, and hands it to the watches that are listening.
 
     Args:
         scale: Factor of the scores; ``None`` is ``D ** -0.5``.
@@ -39,83 +44,133 @@ class WatchableAttention(nn.Module):
         self.scale = scale
         self.attn_drop_rate = attn_drop_rate
         self.threshold: float | None = None
-        self.sink: list[Tensor] | None = None
+        self._sinks: list[list[Tensor]] = []
+        self._must_have_grad = False
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Maps q (B, H, N, D), k and v (B, H, M, D) to the attended values (B, H, N, D)."""
         if self.threshold is None or not self.training:
             dropout = self.attn_drop_rate if self.training else 0.0
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=self.scale)
-        # Armed, the same path is taken whether or not the watch listens: activation checkpointing
+        # Armed, the same path is taken whether or not a watch listens: activation checkpointing
         # runs it again in the backward pass and must rebuild the same tensors, but count nothing twice.
-        out, diversity = diversified_attention(q, k, v, scale=self.scale, threshold=self.threshold)
-        if self.sink is not None:
-            if torch.is_grad_enabled() != self._watch_has_grad:
-                raise RuntimeError(
-                    'the watched attention runs without gradients inside a training step, so its loss would '
-                    'have none: use checkpoint(..., use_reentrant=False) for activation checkpointing, and do '
-                    'not watch frozen layers (loss_attention.layers chooses which are watched)'
-                )
-            self.sink.append(diversity)
+        out, similarity = diversified_attention(q, k, v, scale=self.scale, threshold=self.threshold)
+        self.report(similarity)
         return out
 
-    def listen(self, sink: list[Tensor] | None) -> None:
-        """Starts (a list) or ends (``None``) the collection of diversities."""
-        self.sink = sink
-        self._watch_has_grad = torch.is_grad_enabled()
+    def report(self, similarity: Tensor) -> None:
+        """Hands the similarity (B,) of this pass to the watches that are listening.
+
+        Raises:
+            NoGradientError: Gradients are switched off here, but were on when the watch began to listen.
+        """
+        if self._sinks and self._must_have_grad and not torch.is_grad_enabled():
+            raise NoGradientError(
+                'the watched attention runs without gradients inside a training step, so its loss would '
+                'have none: use checkpoint(..., use_reentrant=False) for activation checkpointing, and do '
+                'not watch frozen layers (loss_attention.layers chooses which are watched)'
+            )
+        for sink in self._sinks:
+            sink.append(similarity)
+
+    def start_listening(self, sink: list[Tensor]) -> None:
+        """From now on the similarity of each pass is appended to ``sink`` too."""
+        self._sinks.append(sink)
+        self._must_have_grad = torch.is_grad_enabled()
+
+    def stop_listening(self, sink: list[Tensor]) -> None:
+        """Nothing more is appended to ``sink``."""
+        self._sinks = [other for other in self._sinks if other is not sink]
 
     def extra_repr(self) -> str:
         return f'scale={self.scale}, attn_drop_rate={self.attn_drop_rate}, threshold={self.threshold}'
 
 
 class AttentionWatch:
-    """Arms the attention of an encoder and collects its diversity during a forward pass.
+    """Arms the attention of an encoder and collects its similarity during a forward pass.
+
+    Several watches may be set on one encoder, with one threshold.
 
     Args:
         encoder: Any module that computes attention with :class:`WatchableAttention`.
-        threshold: tau of the paper: attention above ``tau / M`` counts.
-        layers: Which of the encoder's attentions to watch, by position, negative from the end;
+        threshold: tau of the paper, above 0: attention above ``tau / M`` counts.
+        layers: Which of the encoder's attentions to watch, by position, negative from the end, each once;
             ``None`` watches all.
 
+    Attributes:
+        attentions: The watched modules.
+
     Raises:
-        ValueError: The encoder has no attention to watch, ``layers`` names one it does not have, or a watched
-            attention has dropout: the diversity would be that of the attention before it is thinned out.
+        ValueError: The encoder has no attention to watch; ``layers`` names one it does not have, or one twice;
+            a threshold that is not positive, or not that of an earlier watch on the same attention; a watched
+            attention has dropout: the similarity would be that of the attention before it is thinned out.
     """
 
     def __init__(self, encoder: nn.Module, *, threshold: float = 2.0, layers: Sequence[int] | None = None):
+        if not 0 < threshold < float('inf'):
+            raise ValueError(f'threshold={threshold}: it must be above 0 and finite')
+        name = type(encoder).__name__
         attentions = [m for m in encoder.modules() if isinstance(m, WatchableAttention)]
         if not attentions:
             raise ValueError(
-                f'{type(encoder).__name__} offers no attention to watch: it has no WatchableAttention module '
+                f'{name} offers no attention to watch: it has no WatchableAttention module '
                 '(see docs/add_an_encoder.md), so loss_attention must be None'
             )
-        if layers is not None:
-            count = len(attentions)
-            wrong = [i for i in layers if not -count <= i < count]
-            if wrong or not layers:
+        attentions = [attentions[i] for i in chosen_positions(layers, len(attentions), name)]
+        for attention in attentions:
+            if attention.attn_drop_rate > 0:
                 raise ValueError(
-                    f'layers={list(layers)}: {type(encoder).__name__} has {count} attentions, '
-                    f'numbered 0 to {count - 1}'
+                    f'attn_drop_rate={attention.attn_drop_rate}: attention with dropout cannot be watched; '
+                    'set attn_drop_rate=0.0 or loss_attention=None'
                 )
-            attentions = [attentions[i] for i in layers]
-        rates = {attention.attn_drop_rate for attention in attentions} - {0.0}
-        if rates:
-            raise ValueError(
-                f'attn_drop_rate={max(rates)}: attention with dropout cannot be watched; '
-                'set attn_drop_rate=0.0 or loss_attention=None'
-            )
+            if attention.threshold not in (None, threshold):
+                raise ValueError(
+                    f'threshold={threshold}: {name} is already watched with threshold={attention.threshold}, and '
+                    'an attention has one: use the same, watch other layers, or release() the earlier watch'
+                )
         self.attentions = attentions
         for attention in attentions:
             attention.threshold = threshold
 
     @contextmanager
     def listening(self) -> Iterator[list[Tensor]]:
-        """Yields a list that the watched attentions fill, each with its diversity (B,)."""
-        diversities: list[Tensor] = []
+        """Yields a list that fills during forward passes: one similarity (B,) a watched attention, in their order.
+
+        An attention in evaluation mode adds nothing.
+        """
+        similarities: list[Tensor] = []
         for attention in self.attentions:
-            attention.listen(diversities)
+            attention.start_listening(similarities)
         try:
-            yield diversities
+            yield similarities
         finally:
             for attention in self.attentions:
-                attention.listen(None)
+                attention.stop_listening(similarities)
+
+    def release(self) -> None:
+        """Disarms the watched attentions, for every watch on them: they are fused attention again.
+
+        Call it after the backward pass: activation checkpointing computes the attention there again.
+        """
+        for attention in self.attentions:
+            attention.threshold = None
+
+
+def chosen_positions(layers: Sequence[int] | None, count: int, name: str) -> list[int]:
+    """The positions that ``layers`` chooses among ``count`` attentions of the encoder ``name``, from 0 up."""
+    if layers is None:
+        return list(range(count))
+    try:
+        layers = list(layers)
+    except TypeError:
+        raise ValueError(f'layers={layers!r}: give a list of positions, or None for all') from None
+    numbers = all(isinstance(i, int) and not isinstance(i, bool) for i in layers)
+    if not layers or not numbers or not all(-count <= i < count for i in layers):
+        raise ValueError(f'layers={layers}: {name} has {count} attentions, numbered 0 to {count - 1}')
+    positions = [i % count for i in layers]
+    twice = sorted({i for i in positions if positions.count(i) > 1})
+    if twice:
+        raise ValueError(
+            f'layers={layers}: names attention {twice[0]} of 0 to {count - 1} twice; once is enough'
+        )
+    return positions

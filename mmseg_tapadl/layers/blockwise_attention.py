@@ -1,9 +1,9 @@
-"""Attention and its diversity on one walk over blocks of queries, forward and backward.
+"""Attention and its similarity on one pass over blocks of queries, forward and backward.
 
 Legend: B images, H heads, N queries, M keys, D channels of a head, n queries of one block; t the limit
 ``threshold / M``. One image at a time: P is the attention of a block (H, n, M), a_i its mean over the
 heads of row i (M,), m_i = T(a_i) keeps the entries above t, s = T(abar) those of the mean row abar (M,),
-x^ is x at length 1, u = sum_i m^_i (M,), and the diversity is L = 1/N s^ . u.
+x^ is x at length 1, u = sum_i m^_i (M,), and the similarity is L = 1/N s^ . u.
 
 With g the gradient of L, the gradient of a row is
 
@@ -25,7 +25,7 @@ from mmseg_tapadl.layers.budget import budget_for
 
 
 class BlockwiseAttention(torch.autograd.Function):
-    """``(q, k, v, scale, threshold) -> (out, diversity)``; see ``diversified_attention``.
+    """``(q, k, v, scale, threshold) -> (out, similarity)``; see ``diversified_attention``.
 
     Kept for the backward pass: q, k, v and two vectors of M entries an image. P is computed again.
     """
@@ -42,19 +42,19 @@ class BlockwiseAttention(torch.autograd.Function):
         mean_row, unit_sum = q.new_zeros(2, num_images, num_keys, dtype=statistics_dtype(q))
         with torch.autocast(q.device.type, enabled=False):
             for b in range(num_images):
-                walk_forward(q[b], k[b], v[b], scale, limit, out[b], mean_row[b], unit_sum[b])
+                attend_image(q[b], k[b], v[b], scale, limit, out[b], mean_row[b], unit_sum[b])
             kept_mean = F.threshold(mean_row, limit, 0.0)
             unit_mean = kept_mean * inverse_length(kept_mean)
-            diversity = (unit_mean * unit_sum).sum(-1) / q.shape[2]
+            similarity = (unit_mean * unit_sum).sum(-1) / q.shape[2]
         ctx.save_for_backward(q, k, v, kept_mean, unit_sum)
         ctx.scale, ctx.limit = scale, limit
         ctx.set_materialize_grads(False)
-        return out, diversity
+        return out, similarity
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, grad_out: Tensor | None, grad_diversity: Tensor | None
+        ctx: Any, grad_out: Tensor | None, grad_similarity: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         q, k, v, kept_mean, unit_sum = ctx.saved_tensors
         needs_q, needs_k, needs_v = ctx.needs_input_grad[:3]
@@ -71,17 +71,17 @@ class BlockwiseAttention(torch.autograd.Function):
                 out_b, q_b, k_b, v_b = (
                     None if x is None else x[b] for x in (grad_out, grad_q, grad_k, grad_v)
                 )
-                pull = None
-                if grad_diversity is not None:
-                    pull = DiversityPull(
-                        kept_mean[b], unit_sum[b], grad_diversity[b], ctx.limit, *q.shape[1:3]
+                similarity_gradient = None
+                if grad_similarity is not None:
+                    similarity_gradient = SimilarityGradient(
+                        kept_mean[b], unit_sum[b], grad_similarity[b], ctx.limit, *q.shape[1:3]
                     )
-                walk_backward(q[b], k[b], v[b], ctx.scale, out_b, pull, q_b, k_b, v_b)
+                backpropagate_image(q[b], k[b], v[b], ctx.scale, out_b, similarity_gradient, q_b, k_b, v_b)
         grad_k, grad_v = (None if x is None else x.mT.to(q.dtype) for x in (grad_k, grad_v))
         return grad_q, grad_k, grad_v, None, None
 
 
-def walk_forward(
+def attend_image(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -106,13 +106,13 @@ def walk_forward(
     mean_row /= q.shape[1]
 
 
-def walk_backward(
+def backpropagate_image(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     scale: float,
     grad_out: Tensor | None,
-    pull: 'DiversityPull | None',
+    similarity_gradient: 'SimilarityGradient | None',
     grad_q: Tensor | None,
     grad_k: Tensor | None,
     grad_v: Tensor | None,
@@ -121,7 +121,7 @@ def walk_backward(
 
     Unlike the others, ``grad_k`` and ``grad_v`` are (H, D, M) and (H, E, M).
 
-    ``grad_out`` and ``pull`` are what reaches the attended values and the diversity; ``None`` is nothing.
+    ``grad_out`` and ``similarity_gradient`` are what reaches the attended values and the similarity; ``None`` is nothing.
     """
     dtype = product_dtype(q)
     q, k = (q * scale).to(dtype), k.to(dtype).contiguous()
@@ -139,8 +139,8 @@ def walk_backward(
                 add_product(grad_v, grad_block.mT, p.to(dtype))
         if grad_q is None and grad_k is None:
             continue
-        if pull is not None:
-            grad_p += pull.on_rows(p_buffer.mean_over_heads(p))
+        if similarity_gradient is not None:
+            grad_p += similarity_gradient.on_rows(p_buffer.mean_over_heads(p))
         # The softmax backward, fused: grad_p becomes the gradient of the scores, in place.
         torch.ops.aten._softmax_backward_data.out(grad_p, p, -1, p.dtype, grad_input=grad_p)
         grad_scores = grad_p.to(dtype)
@@ -150,8 +150,8 @@ def walk_backward(
             add_product(grad_k, q[:, block].mT, grad_scores)
 
 
-class DiversityPull:
-    """What the gradient of one image's diversity adds to each row's gradient of P, the same for all heads."""
+class SimilarityGradient:
+    """What the gradient of one image's similarity adds to each row's gradient of P, the same for all heads."""
 
     def __init__(
         self,
@@ -176,9 +176,9 @@ class DiversityPull:
         inverse = inverse_length(kept)
         cosine = (kept @ self.unit_mean)[:, None] * inverse
         # The kept entries of s^, at 1 / |m_i|, less the part along m^_i.
-        pull = kept.sign()
-        pull.mul_(self.unit_mean).sub_(kept.mul_(cosine * inverse)).mul_(inverse * self.factor)
-        return pull.add_(self.through_mean)
+        similarity_gradient = kept.sign()
+        similarity_gradient.mul_(self.unit_mean).sub_(kept.mul_(cosine * inverse)).mul_(inverse * self.factor)
+        return similarity_gradient.add_(self.through_mean)
 
 
 class BlockBuffer:

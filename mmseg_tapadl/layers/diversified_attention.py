@@ -2,13 +2,13 @@
 
 Legend: B images, H heads, N queries, M keys, D channels of a head, E channels of a value's head.
 P is the attention (B, H, N, M), a_i the mean over the heads of its row i, and T(x) keeps the entries
-of x above ``threshold / M``. With abar the mean of the a_i, the diversity of an image is
+of x above ``threshold / M``. With abar the mean of the a_i, the similarity of an image is
 
     L = 1/N sum_i cos(T(abar), T(a_i)),    0 where either is a zero vector.
 
 Low is diverse. The formula as it stands is in ``layers/textbook.py``; it needs all of P. Written as
 L = 1/N s^ . u, where s^ is T(abar) at length 1 and u is the sum of the T(a_i) at length 1, it needs
-two sums over the queries, which ``layers/blockwise_attention.py`` takes on one walk over P.
+two sums over the queries, which ``layers/blockwise_attention.py`` takes on one pass over P.
 """
 
 import torch
@@ -20,7 +20,7 @@ from mmseg_tapadl.layers.blockwise_attention import BlockwiseAttention
 def diversified_attention(
     q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, threshold: float = 2.0
 ) -> tuple[Tensor, Tensor]:
-    """Softmax attention and its diversity, exact, without an N x M matrix in memory.
+    """Softmax attention and its similarity, exact, without an N x M matrix in memory.
 
     Args:
         q: Queries (B, H, N, D), floating point, on any device.
@@ -30,9 +30,9 @@ def diversified_attention(
         threshold: tau of the paper, above 0; attention above ``tau / M`` counts.
 
     Returns:
-        The attended values (B, H, N, E) in the dtype of q (under autocast, in autocast's), and the diversity of each image (B,), from 0
+        The attended values (B, H, N, E) in the dtype of q (under autocast, in autocast's), and the similarity of each image (B,), from 0
         (no two queries attend alike) to 1 (all attend to the same few keys), in float32, or float64
-        if q is. Both carry gradients; the diversity's is exact wherever no entry equals the threshold.
+        if q is. Both carry gradients; the similarity's is exact wherever no entry equals the threshold.
 
     Raises:
         ValueError: Shapes, dtypes or devices that do not agree, an empty axis, a threshold that is not

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 def textbook_diversified_attention(
     q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, threshold: float = 2.0
 ) -> tuple[Tensor, Tensor]:
-    """Attention and its diversity with every N x M matrix in memory (paper, section 3.2).
+    """Attention and its similarity with every N x M matrix in memory (paper, section 3.2).
 
     Args:
         q: Queries (B, H, N, D).
@@ -23,7 +23,7 @@ def textbook_diversified_attention(
         threshold: tau; attention above ``tau / M`` counts.
 
     Returns:
-        The attended values (B, H, N, D) and the diversity of each image (B,), from 0 (no two tokens
+        The attended values (B, H, N, D) and the similarity of each image (B,), from 0 (no two tokens
         attend alike) to 1 (all attend to the same few).
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale

@@ -1,4 +1,4 @@
-"""Inputs of an attention sharp enough for its diversity to be above 0, and all that comes out of one."""
+"""Inputs of an attention sharp enough for its similarity to be above 0, and all that comes out of one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,10 +33,10 @@ def random_attention_inputs(
 def all_gradients(function: Callable, inputs: Sequence[Tensor], **arguments: Any) -> dict[str, Tensor]:
     """What ``function(q, k, v, **arguments)`` returns, and the gradients of both results together."""
     q, k, v = (x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in inputs)
-    out, diversity = function(q, k, v, **arguments)
+    out, similarity = function(q, k, v, **arguments)
     generator = torch.Generator().manual_seed(7)
     weight = torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.dtype)
-    # The diversity is a mean over the queries; weighed by their number it moves each gradient as much as out.
-    image_weight = out.shape[2] * torch.linspace(1, 2, len(diversity), dtype=diversity.dtype)
-    ((out * weight).sum() + (diversity * image_weight).sum()).backward()
-    return dict(out=out.detach(), diversity=diversity.detach(), grad_q=q.grad, grad_k=k.grad, grad_v=v.grad)
+    # The similarity is a mean over the queries; weighed by their number it moves each gradient as much as out.
+    image_weight = out.shape[2] * torch.linspace(1, 2, len(similarity), dtype=similarity.dtype)
+    ((out * weight).sum() + (similarity * image_weight).sum()).backward()
+    return dict(out=out.detach(), similarity=similarity.detach(), grad_q=q.grad, grad_k=k.grad, grad_v=v.grad)

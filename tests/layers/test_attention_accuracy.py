@@ -1,4 +1,4 @@
-"""Rounding errors of diversified attention, measured by those of its textbook twin in the same dtype."""
+"""Rounding errors of diversified attention, measured by those of its textbook form in the same dtype."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ THRESHOLD = 2.0
 def away_from_threshold(inputs: list[Tensor], margin: float) -> bool:
     """Whether no mean attention is within ``margin`` of the threshold, relative to it.
 
-    The diversity jumps where an entry crosses the threshold. An input on the edge would measure which side
+    The similarity jumps where an entry crosses the threshold. An input on the edge would measure which side
     each form happens to round to, not how exact it is.
     """
     q, k, _ = inputs
@@ -41,7 +41,7 @@ def worst_errors(function, dtype: torch.dtype, margin: float) -> dict[str, float
             continue
         used += 1
         exact = all_gradients(textbook_diversified_attention, exact_inputs)
-        assert exact['diversity'].min() > 0.01
+        assert exact['similarity'].min() > 0.01
         for name, value in all_gradients(function, inputs).items():
             error = (value.double() - exact[name]).abs().max().item()
             worst[name] = max(worst.get(name, 0.0), error)

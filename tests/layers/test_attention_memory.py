@@ -14,8 +14,8 @@ def attention_census(function) -> TensorCensus:
     inputs = random_attention_inputs(IMAGES, HEADS, QUERIES, KEYS, CHANNELS)
     q, k, v = (x.requires_grad_() for x in inputs)
     with TensorCensus() as census:
-        out, diversity = function(q, k, v)
-        torch.autograd.backward([out, diversity], [torch.ones_like(out), torch.ones_like(diversity)])
+        out, similarity = function(q, k, v)
+        torch.autograd.backward([out, similarity], [torch.ones_like(out), torch.ones_like(similarity)])
     assert q.grad.abs().sum() > 0
     return census
 

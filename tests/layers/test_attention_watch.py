@@ -1,5 +1,7 @@
 """The interface between an encoder's attention and the loss that watches it."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from tests.layers.attention_inputs import random_attention_inputs
 
 
 class Layer(nn.Module):
-    """Self-attention of one head with projections sharp enough for a diversity above 0."""
+    """Self-attention of one head with projections sharp enough for a similarity above 0."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -53,63 +55,63 @@ def test_armed_it_hands_over_the_diversity():
     encoder = Encoder()
     q, k, v = random_attention_inputs(2, 1, 30, 30, 8)
     watch = AttentionWatch(encoder, threshold=1.5)
-    with watch.listening() as diversities:
+    with watch.listening() as similarities:
         out = encoder.layers[0].core(q, k, v)
     expected_out, expected = diversified_attention(q, k, v, threshold=1.5)
     assert torch.equal(out, expected_out)
-    assert [d.tolist() for d in diversities] == [expected.tolist()]
+    assert [s.tolist() for s in similarities] == [expected.tolist()]
     assert expected.min() > 0
 
 
 def test_in_evaluation_nothing_is_collected():
     encoder = Encoder().eval()
-    with AttentionWatch(encoder).listening() as diversities:
+    with AttentionWatch(encoder).listening() as similarities:
         encoder(tokens())
-    assert diversities == []
+    assert similarities == []
 
 
 def test_after_listening_nothing_is_collected():
     encoder = Encoder()
-    with AttentionWatch(encoder).listening() as diversities:
+    with AttentionWatch(encoder).listening() as similarities:
         encoder(tokens())
     encoder(tokens())
-    assert len(diversities) == 3
+    assert len(similarities) == 3
 
 
 def test_an_error_while_listening_ends_it():
     encoder = Encoder()
     watch = AttentionWatch(encoder)
-    with pytest.raises(ZeroDivisionError), watch.listening() as diversities:
+    with pytest.raises(ZeroDivisionError), watch.listening() as similarities:
         raise ZeroDivisionError
     encoder(tokens())
-    assert diversities == []
+    assert similarities == []
 
 
 @pytest.mark.parametrize('layers', [None, [0], [2, 0], [-1]])
 def test_chosen_layers(layers):
     encoder = Encoder()
     chosen = range(3) if layers is None else sorted(i % 3 for i in layers)
-    with AttentionWatch(encoder).listening() as all_diversities:
+    with AttentionWatch(encoder).listening() as all_similarities:
         encoder(tokens())
     again = Encoder()
-    with AttentionWatch(again, layers=layers).listening() as diversities:
+    with AttentionWatch(again, layers=layers).listening() as similarities:
         again(tokens())
-    assert len(diversities) == len(chosen)
-    for diversity, index in zip(diversities, chosen, strict=True):
-        torch.testing.assert_close(diversity, all_diversities[index])
+    assert len(similarities) == len(chosen)
+    for similarity, index in zip(similarities, chosen, strict=True):
+        torch.testing.assert_close(similarity, all_similarities[index])
 
 
 def test_checkpointing_counts_once_and_keeps_the_gradient():
     gradients = []
     for reentrant in (None, False):
         encoder = Encoder(reentrant)
-        with AttentionWatch(encoder).listening() as diversities:
+        with AttentionWatch(encoder).listening() as similarities:
             out = encoder(tokens(requires_grad=True))
-        assert len(diversities) == 3
-        loss = torch.stack(diversities).mean()
+        assert len(similarities) == 3
+        loss = torch.stack(similarities).mean()
         assert loss > 0
         (loss + out.square().mean()).backward()
-        assert len(diversities) == 3, 'the second forward pass must count nothing'
+        assert len(similarities) == 3, 'the second forward pass must count nothing'
         gradients.append([p.grad for p in encoder.parameters()])
     for plain, checkpointed in zip(*gradients, strict=True):
         assert torch.equal(plain, checkpointed)
@@ -117,9 +119,9 @@ def test_checkpointing_counts_once_and_keeps_the_gradient():
 
 def test_the_loss_alone_reaches_the_projections_through_checkpointing():
     encoder = Encoder(reentrant=False)
-    with AttentionWatch(encoder).listening() as diversities:
+    with AttentionWatch(encoder).listening() as similarities:
         encoder(tokens())
-    torch.stack(diversities).mean().backward()
+    torch.stack(similarities).mean().backward()
     assert encoder.layers[0].q.weight.grad.abs().sum() > 0
 
 
@@ -131,9 +133,9 @@ def test_reentrant_checkpointing_is_refused():
 
 def test_without_gradients_it_may_listen():
     encoder = Encoder()
-    with torch.no_grad(), AttentionWatch(encoder).listening() as diversities:
+    with torch.no_grad(), AttentionWatch(encoder).listening() as similarities:
         encoder(tokens())
-    assert len(diversities) == 3
+    assert len(similarities) == 3
 
 
 def test_an_encoder_with_nothing_to_watch():
@@ -141,10 +143,65 @@ def test_an_encoder_with_nothing_to_watch():
         AttentionWatch(nn.Linear(2, 2))
 
 
-@pytest.mark.parametrize('layers', [[3], [0, -4], []])
+@pytest.mark.parametrize('layers', [[3], [0, -4], [], [1.0], [True], 'all'])
 def test_layers_it_does_not_have(layers):
     with pytest.raises(ValueError, match='Encoder has 3 attentions, numbered 0 to 2'):
         AttentionWatch(Encoder(), layers=layers)
+
+
+@pytest.mark.parametrize('layers', [[1, 1], [2, 0, -1]])
+def test_layers_named_twice(layers):
+    with pytest.raises(ValueError, match=r'names attention [12] of 0 to 2 twice'):
+        AttentionWatch(Encoder(), layers=layers)
+
+
+def test_layers_that_are_no_list():
+    with pytest.raises(ValueError, match=r'layers=2: give a list of positions'):
+        AttentionWatch(Encoder(), layers=2)
+
+
+@pytest.mark.parametrize('threshold', [0.0, -1.0, float('nan'), float('inf')])
+def test_a_threshold_that_is_none(threshold):
+    with pytest.raises(ValueError, match=f'threshold={threshold}: it must be above 0 and finite'):
+        AttentionWatch(Encoder(), threshold=threshold)
+
+
+def test_a_second_watch_with_another_threshold_is_refused_until_the_first_is_released():
+    encoder = Encoder()
+    first = AttentionWatch(encoder, threshold=1.5, layers=[0, 1])
+    with pytest.raises(ValueError, match=r'threshold=2\.0: Encoder is already watched with threshold=1\.5'):
+        AttentionWatch(encoder, threshold=2.0, layers=[1, 2])
+    # The refused watch has changed nothing.
+    assert [m.threshold for m in encoder.modules() if isinstance(m, WatchableAttention)] == [1.5, 1.5, None]
+    AttentionWatch(encoder, threshold=2.0, layers=[2])
+    first.release()
+    AttentionWatch(encoder, threshold=2.0)
+
+
+def test_two_watches_with_one_threshold_hear_the_same():
+    encoder = Encoder()
+    first, second = AttentionWatch(encoder), AttentionWatch(encoder, layers=[0, 2])
+    with first.listening() as outer:
+        with second.listening() as inner:
+            encoder(tokens())
+        encoder(tokens())
+    assert len(inner) == 2
+    assert len(outer) == 6
+    assert inner[0] is outer[0]
+    assert inner[1] is outer[2]
+
+
+def test_a_deep_copy_is_watched_by_the_copy_of_its_watch():
+    model = nn.Module()
+    model.encoder = Encoder()
+    model.watch = AttentionWatch(model.encoder, layers=[1, 2])
+    duplicate = copy.deepcopy(model)
+    with duplicate.watch.listening() as similarities:
+        model.encoder(tokens())
+        assert similarities == []
+        duplicate.encoder(tokens())
+    assert len(similarities) == 2
+    assert all(a is not b for a, b in zip(model.watch.attentions, duplicate.watch.attentions, strict=True))
 
 
 def test_dropout_of_the_attention_is_torch_dropout_and_only_in_training():

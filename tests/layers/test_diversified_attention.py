@@ -1,4 +1,4 @@
-"""Diversified attention: against its textbook twin, cases worked out by hand, and what must not break it."""
+"""Diversified attention: against its textbook form, cases worked out by hand, and what must not break it."""
 
 import math
 
@@ -15,7 +15,7 @@ from tests.layers.attention_inputs import all_gradients, random_attention_inputs
 
 @pytest.fixture
 def small_blocks():
-    """Blocks of a few queries, so that small inputs walk over many and the last is shorter."""
+    """Blocks of a few queries, so that small inputs pass over many and the last is shorter."""
     with use_budget('cpu', attention_block_bytes=20_000):
         yield
 
@@ -28,7 +28,7 @@ def test_equals_the_textbook(small_blocks, images, heads, queries, keys, channel
     inputs = random_attention_inputs(images, heads, queries, keys, channels, dtype=torch.float64)
     ours, theirs = (all_gradients(f, inputs) for f in (diversified_attention, textbook_diversified_attention))
     if keys > 30:
-        assert theirs['diversity'].min() > 0.01, 'the inputs must be sharp enough for a diversity above 0'
+        assert theirs['similarity'].min() > 0.01, 'the inputs must be sharp enough for a similarity above 0'
     for name, value in theirs.items():
         torch.testing.assert_close(
             ours[name], value, rtol=1e-10, atol=1e-10, msg=lambda m, n=name: f'{n}: {m}'
@@ -98,9 +98,9 @@ def test_worked_out_by_hand(function, case):
     rows, expected = HAND_CASES[case]
     q, k, v = attention_with_rows(rows)
     # A hair above the limit: what lies on it in exact numbers must not be decided by rounding.
-    out, diversity = function(q, k, v, scale=1.0, threshold=2.0 * (1 + 1e-9))
+    out, similarity = function(q, k, v, scale=1.0, threshold=2.0 * (1 + 1e-9))
     torch.testing.assert_close(out[0, 0], torch.tensor(rows, dtype=torch.float64), rtol=0, atol=1e-9)
-    torch.testing.assert_close(diversity, torch.tensor([expected], dtype=torch.float64), rtol=0, atol=1e-8)
+    torch.testing.assert_close(similarity, torch.tensor([expected], dtype=torch.float64), rtol=0, atol=1e-8)
 
 
 def test_an_image_of_a_batch_is_as_alone():
@@ -113,9 +113,9 @@ def test_an_image_of_a_batch_is_as_alone():
 
 def test_uniform_attention_has_neither_loss_nor_gradient():
     q, k, v = (x.requires_grad_() for x in random_attention_inputs(1, 2, 30, 40, 4, sharpness=0.01))
-    _, diversity = diversified_attention(q, k, v)
-    diversity.sum().backward()
-    assert diversity.item() == 0
+    _, similarity = diversified_attention(q, k, v)
+    similarity.sum().backward()
+    assert similarity.item() == 0
     for x in (q, k, v):
         assert torch.equal(x.grad, torch.zeros_like(x))
 
@@ -133,17 +133,17 @@ def test_inputs_need_not_be_contiguous():
 
 
 @pytest.mark.parametrize('needed', [(0,), (1,), (2,), (0, 2), (1, 2)])
-@pytest.mark.parametrize('output', ['out', 'diversity', 'both'])
+@pytest.mark.parametrize('output', ['out', 'similarity', 'both'])
 def test_gradients_for_some_inputs_and_outputs_only(small_blocks, needed, output):
     inputs = random_attention_inputs(1, 2, 23, 31, 4, dtype=torch.float64)
 
     def gradients(function):
         leaves = [x.detach().clone().requires_grad_(i in needed) for i, x in enumerate(inputs)]
-        out, diversity = function(*leaves)
-        loss = {'out': out.square().sum(), 'diversity': diversity.sum()}
-        loss['both'] = loss['out'] + 5 * loss['diversity']
-        if output == 'diversity' and needed == (2,):
-            # The textbook's diversity does not depend on v at all.
+        out, similarity = function(*leaves)
+        loss = {'out': out.square().sum(), 'similarity': similarity.sum()}
+        loss['both'] = loss['out'] + 5 * loss['similarity']
+        if output == 'similarity' and needed == (2,):
+            # The textbook's similarity does not depend on v at all.
             assert not loss[output].requires_grad or function is diversified_attention
             return [torch.zeros_like(leaves[2])]
         loss[output].backward()
@@ -179,14 +179,14 @@ def test_checkpointing_changes_nothing():
 def test_autocast(dtype):
     q, k, v = (x.requires_grad_() for x in random_attention_inputs(1, 2, 40, 50, 8))
     with torch.autocast('cpu', dtype=dtype):
-        out, diversity = diversified_attention(q, k.to(dtype), v)
+        out, similarity = diversified_attention(q, k.to(dtype), v)
         assert out.dtype == F.scaled_dot_product_attention(q, k, v).dtype == dtype
-        assert diversity.dtype == torch.float32
-    (out.float().sum() + diversity.sum()).backward()
+        assert similarity.dtype == torch.float32
+    (out.float().sum() + similarity.sum()).backward()
     # Autocast must not reach the statistics: the same call on cast inputs is the same numbers.
     cast_out, cast_diversity = diversified_attention(*(x.detach().to(dtype) for x in (q, k, v)))
     assert torch.equal(out, cast_out)
-    assert torch.equal(diversity, cast_diversity)
+    assert torch.equal(similarity, cast_diversity)
     assert q.grad.dtype == torch.float32
     assert q.grad.abs().sum() > 0
 
@@ -197,13 +197,13 @@ def test_nan_and_infinity_pass_through(bad, which):
     inputs = random_attention_inputs(2, 2, 11, 13, 4)
     inputs[which][0, 0, 3, 1] = bad
     q, k, v = (x.requires_grad_() for x in inputs)
-    out, diversity = diversified_attention(q, k, v)
-    (out.sum() + diversity.sum()).backward()
+    out, similarity = diversified_attention(q, k, v)
+    (out.sum() + similarity.sum()).backward()
     expected, _ = textbook_diversified_attention(q, k, v)
     assert torch.equal(out.isfinite(), expected.isfinite())
     # The other image does not notice.
     assert out[1].isfinite().all()
-    assert diversity[1].isfinite()
+    assert similarity[1].isfinite()
     assert q.grad[1].isfinite().all()
 
 

@@ -1,11 +1,17 @@
 """The attention diversification loss, hooked onto an encoder by the segmentor."""
 
+import re
+
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
+from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_tapadl.layers import WatchableAttention
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
+from mmseg_tapadl.models import FAN, AttentionDiversificationLoss
+from mmseg_tapadl.utils.errors import InputError
 from tests.models.builders import TINY_ARCH, batch, build_segmentor, total
 
 
@@ -77,9 +83,9 @@ def test_evaluation_computes_nothing_for_the_loss():
         b = plain.predict(pictures, samples)[0].seg_logits.data
         assert torch.equal(a, b)
         # Also while the watch listens: nothing is collected.
-        with model.attention_watch.listening() as diversities:
+        with model.attention_watch.listening() as similarities:
             model.extract_feat(pictures)
-    assert diversities == []
+    assert similarities == []
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -130,7 +136,10 @@ def test_an_encoder_without_attention_is_refused_when_the_model_is_built():
     [
         (dict(layers=[7]), ValueError, 'numbered 0 to 2'),
         (dict(layers=[]), ValueError, '3 attentions'),
+        (dict(layers=[1, -2]), ValueError, 'names attention 1 of 0 to 2 twice'),
+        (dict(layers=1), ValueError, 'loss_attention: layers=1: give a list of positions'),
         (dict(threshold=0.0), ValueError, 'threshold'),
+        (dict(threshold=float('inf')), ValueError, 'threshold'),
         (dict(weight=2.0), TypeError, 'loss_weight'),
     ],
 )
@@ -155,3 +164,110 @@ def test_reentrant_checkpointing_is_refused_because_the_gradient_would_be_lost()
     model.backbone.blocks[1] = Reentrant(model.backbone.blocks[1])
     with pytest.raises(RuntimeError, match='use_reentrant=False'):
         model.loss(*batch(1))
+
+
+def test_layers_weigh_alike_whatever_their_number_of_entries():
+    # Layers of windows have more batch entries than others.
+    loss = AttentionDiversificationLoss(loss_weight=2.0)
+    value = loss([torch.tensor([0.2, 0.4]), torch.tensor([0.9]), torch.zeros(64)])
+    torch.testing.assert_close(value, torch.tensor(2 * (0.3 + 0.9 + 0.0) / 3))
+
+
+def test_no_similarity_at_all():
+    with pytest.raises(InputError, match='no attention was watched'):
+        AttentionDiversificationLoss()([])
+
+
+@MODELS.register_module()
+class PartlyFrozenFAN(FAN):
+    """A FAN of which only the parameters that ``trainable`` matches are trained."""
+
+    def __init__(self, trainable: str, **kwargs):
+        super().__init__(arch=TINY_ARCH, tap=dict(num_branches=4), **kwargs)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(re.search(trainable, name) is not None)
+
+
+def partly_frozen(trainable, layers=None):
+    return build_segmentor(
+        backbone=dict(type='PartlyFrozenFAN', trainable=trainable),
+        loss_attention=dict(type='AttentionDiversificationLoss', layers=layers),
+    )
+
+
+@pytest.mark.parametrize(
+    ('trainable', 'layers'),
+    [
+        ('nothing', None),
+        # Only what comes after the watched attention is trained.
+        ('blocks.1|blocks.2', [0]),
+        ('cls_attn_blocks', None),
+        ('blocks.2.attn.proj|blocks.2.mlp', None),
+    ],
+)
+def test_a_loss_that_reaches_no_weight_is_refused_when_the_model_is_built(trainable, layers):
+    with pytest.raises(InputError, match=r'loss_attention: .* it would be a constant: train what'):
+        partly_frozen(trainable, layers)
+
+
+@pytest.mark.parametrize(
+    ('trainable', 'layers'),
+    [('blocks.2.attn.q', None), ('dilation_predictor', [0]), ('patch_embed', [-1]), ('blocks.0', [1, 2])],
+)
+def test_a_partly_frozen_encoder_trains_what_the_loss_reaches(trainable, layers):
+    model = partly_frozen(trainable, layers)
+    model.loss(*batch(2))['loss_adl'].backward()
+    moved = [n for n, p in model.backbone.named_parameters() if p.grad is not None and p.grad.abs().max() > 0]
+    assert moved
+    assert all(re.search(trainable, name) for name in moved)
+
+
+def test_the_trial_at_building_leaves_no_trace():
+    model = build_segmentor(backbone=dict(type='PartlyFrozenFAN', trainable='patch_embed'))
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    norm = model.backbone.blocks[0].mlp.mlp_v.dwconv.bn
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    model.backbone.blocks[1].eval()
+    model.loss_attention.watch(model.backbone)
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())
+    assert norm.num_batches_tracked == 0
+    assert [block.training for block in model.backbone.blocks] == [True, False, True]
+
+
+def test_an_encoder_frozen_after_building_is_refused_in_the_training_step():
+    model = build_segmentor()
+    model.backbone.requires_grad_(False)
+    with pytest.raises(InputError, match='no watched attention depends on a trainable weight any more'):
+        model.loss(*batch(2))
+    # Where nobody asks for gradients there is nothing to refuse.
+    with torch.no_grad():
+        assert model.loss(*batch(2))['loss_adl'] > 0
+
+
+@pytest.mark.parametrize(('idle', 'count'), [(slice(None), 3), (slice(1, 2), 1)])
+def test_an_encoder_in_evaluation_mode_is_refused_in_the_training_step(idle, count):
+    model = build_segmentor()
+    for block in model.backbone.blocks[idle]:
+        block.eval()
+    with pytest.raises(InputError, match=f'{count} of 3 watched attentions .* are in evaluation mode'):
+        model.loss(*batch(2))
+
+
+def test_a_layer_without_gradients_is_refused():
+    model = build_segmentor()
+    block = model.backbone.blocks[0]
+    block.forward = torch.no_grad()(block.forward)
+    with pytest.raises(InputError, match='do not watch frozen layers'):
+        model.loss(*batch(2))
+
+
+def test_an_averaged_copy_of_the_model_has_a_loss_of_its_own():
+    model = build_segmentor()
+    average = ExponentialMovingAverage(model).module
+    model.backbone.eval()  # the copy must not look at it
+    with torch.no_grad():
+        value = average.loss(*batch(1))['loss_adl']
+        torch.testing.assert_close(value, model.train().loss(*batch(1))['loss_adl'], rtol=1e-5, atol=1e-6)

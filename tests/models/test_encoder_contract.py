@@ -87,13 +87,13 @@ def test_checkpointing_changes_no_number(config, strides):
     for encoder in (plain, saving):
         watch = AttentionWatch(encoder)
         torch.manual_seed(5)
-        with watch.listening() as diversities:
+        with watch.listening() as similarities:
             features = encoder(pictures)
-        loss = sum(f.square().mean() for f in features) + torch.stack(diversities).mean()
+        loss = sum(f.square().mean() for f in features) + torch.stack(similarities).mean()
         loss.backward()
-        assert len(diversities) == 3
+        assert len(similarities) == 3
         results.append((loss, [p.grad for p in encoder.parameters()], list(encoder.buffers())))
-    assert torch.stack(diversities).mean() > 0
+    assert torch.stack(similarities).mean() > 0
     (loss_a, grads_a, buffers_a), (loss_b, grads_b, buffers_b) = results
     assert torch.equal(loss_a, loss_b)
     assert all(torch.equal(a, b) for a, b in zip(grads_a, grads_b, strict=True))

@@ -183,14 +183,14 @@ def test_the_loss_watches_every_attention_with_reduced_keys():
     seen = []
     for attention in watch.attentions:
         attention.register_forward_pre_hook(lambda m, inputs: seen.append([t.detach() for t in inputs]))
-    with watch.listening() as diversities:
+    with watch.listening() as similarities:
         encoder(torch.randn(2, 3, 64, 48, dtype=torch.float64))
     assert [(q.shape[2], k.shape[2]) for q, k, _ in seen] == [(192, 12), (192, 12), (48, 12), (12, 12)]
-    assert sum(diversity.max() > 0 for diversity in diversities) >= 2
-    for diversity, (q, k, v) in zip(diversities, seen, strict=True):
-        assert diversity.shape == (2,)
+    assert sum(similarity.max() > 0 for similarity in similarities) >= 2
+    for similarity, (q, k, v) in zip(similarities, seen, strict=True):
+        assert similarity.shape == (2,)
         torch.testing.assert_close(
-            diversity, textbook_diversified_attention(q, k, v)[1], rtol=1e-9, atol=1e-9
+            similarity, textbook_diversified_attention(q, k, v)[1], rtol=1e-9, atol=1e-9
         )
 
 
@@ -204,10 +204,10 @@ def test_checkpointing_changes_no_number():
     for encoder in (plain, saving):
         watch = AttentionWatch(encoder)
         torch.manual_seed(5)
-        with watch.listening() as diversities:
+        with watch.listening() as similarities:
             features = encoder(picture)
-        assert len(diversities) == 4
-        (sum(f.square().mean() for f in features) + torch.stack(diversities).mean()).backward()
+        assert len(similarities) == 4
+        (sum(f.square().mean() for f in features) + torch.stack(similarities).mean()).backward()
         results.append((features, [p.grad for p in encoder.parameters()], list(encoder.buffers())))
     for own, reference in zip(*results, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(own, reference, strict=True))
@@ -222,9 +222,9 @@ def test_mixed_precision_stays_near_full_precision(with_cp):
     results = []
     for enabled in (False, True):
         encoder.zero_grad()
-        with torch.autocast('cpu', torch.bfloat16, enabled=enabled), watch.listening() as diversities:
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled), watch.listening() as similarities:
             features = encoder(picture)
-            loss = sum(f.float().square().mean() for f in features) + torch.stack(diversities).mean()
+            loss = sum(f.float().square().mean() for f in features) + torch.stack(similarities).mean()
         loss.backward()
         results.append((loss.item(), torch.cat([p.grad.flatten() for p in encoder.parameters()])))
     (loss, gradient), (mixed_loss, mixed_gradient) = results

@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers import AttentionWatch
+from mmseg_tapadl.models.losses.attention_reach import require_reach_when_built
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
@@ -16,8 +17,9 @@ from mmseg_tapadl.utils.errors import InputError
 class AttentionDiversificationLoss(nn.Module):
     """Penalises output tokens for all attending to the same few input tokens (paper, section 3.2).
 
-    The value is the mean over the watched layers and over the images of the batch, between 0 and
-    ``loss_weight``.
+    The value lies between 0 and ``loss_weight``. Each watched layer's similarity is averaged over the images of
+    the batch (over windows too, where windows are batch entries), then the layers, which weigh alike however
+    many entries each has.
 
     Args:
         threshold: tau, above 0: attention above ``tau / M`` counts, with M keys.
@@ -26,7 +28,7 @@ class AttentionDiversificationLoss(nn.Module):
             watches all.
 
     Raises:
-        InputError: A threshold that is not positive.
+        InputError: A threshold that is not positive and finite.
     """
 
     def __init__(
@@ -36,23 +38,40 @@ class AttentionDiversificationLoss(nn.Module):
         layers: Sequence[int] | None = None,
     ):
         super().__init__()
-        if not threshold > 0:
-            raise InputError(f'threshold={threshold}: it must be above 0')
+        if not 0 < threshold < float('inf'):
+            raise InputError(f'threshold={threshold}: it must be above 0 and finite')
         self.threshold = threshold
         self.loss_weight = loss_weight
-        self.layers = None if layers is None else tuple(layers)
+        self.layers = layers
 
     def watch(self, encoder: nn.Module) -> AttentionWatch:
         """Arms the encoder's attention for this loss.
 
         Raises:
-            InputError: The encoder has no attention to watch, or not the asked layers.
+            InputError: The encoder has no attention to watch, not the asked layers, or no trainable weight that
+                the watched attention depends on.
         """
         try:
-            return AttentionWatch(encoder, threshold=self.threshold, layers=self.layers)
+            watch = AttentionWatch(encoder, threshold=self.threshold, layers=self.layers)
         except ValueError as error:
             raise InputError(f'loss_attention: {error}') from None
+        require_reach_when_built(encoder, watch)
+        return watch
 
-    def forward(self, diversities: Sequence[Tensor]) -> Tensor:
-        """Reduces the diversity of each watched layer, (B,) each, to the loss, a scalar in float32 or wider."""
-        return self.loss_weight * torch.stack(list(diversities)).mean()
+    def forward(self, similarities: Sequence[Tensor]) -> Tensor:
+        """Reduces the similarities of the watched layers to the loss.
+
+        Args:
+            similarities: One (B,) a layer; B may differ from layer to layer.
+
+        Returns:
+            A scalar in float32 or wider.
+
+        Raises:
+            InputError: There is none.
+        """
+        if not similarities:
+            raise InputError(
+                'loss_attention: no attention was watched in this forward pass; in evaluation mode none is'
+            )
+        return self.loss_weight * torch.stack([similarity.mean() for similarity in similarities]).mean()

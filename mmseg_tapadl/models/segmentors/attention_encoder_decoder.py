@@ -8,6 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_tapadl.layers import AttentionWatch
+from mmseg_tapadl.models.losses.attention_reach import require_reach_in_training
 from mmseg_tapadl.models.segmentors.sliding_window import SlidingWindowMixin
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 
@@ -25,7 +26,8 @@ class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
         **kwargs: The arguments of ``EncoderDecoder``.
 
     Raises:
-        ValueError: ``loss_attention`` is given, but the encoder offers no attention to watch.
+        InputError: ``loss_attention`` is given, but the encoder offers no attention to watch, or none that
+            depends on a trainable weight.
     """
 
     def __init__(self, *, loss_attention: Mapping[str, Any] | None = None, **kwargs: Any):
@@ -41,10 +43,14 @@ class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
         Args:
             inputs: Pictures (B, 3, H, W).
             data_samples: B ``SegDataSample`` with their ground truth.
+
+        Raises:
+            InputError: A watched attention is in evaluation mode, or none depends on a trainable weight.
         """
         if self.attention_watch is None:
             return super().loss(inputs, data_samples)
-        with self.attention_watch.listening() as diversities:
+        with self.attention_watch.listening() as similarities:
             losses = super().loss(inputs, data_samples)
-        losses['loss_adl'] = self.loss_attention(diversities)
+        require_reach_in_training(self.attention_watch, similarities)
+        losses['loss_adl'] = self.loss_attention(similarities)
         return losses
