@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from demo_city.scene import paint_scene
 from demo_city.weather import CONDITIONS, render
-from mmseg_tapadl.utils import atomic_write, write_json
+from mmseg_tapadl.utils import InputError, atomic_write, write_json
 
 # Raise it when the same parameters paint something else: painted cities are then not taken for current.
 VERSION = 1
@@ -36,7 +36,7 @@ _SUPERSAMPLE = 2
 _WORTH_PROCESSES = 32
 
 
-class DemoCityError(ValueError):
+class DemoCityError(InputError):
     """The target holds something else than this city, or the parameters make no city."""
 
 

@@ -15,25 +15,20 @@ from pathlib import Path
 # works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmseg_tapadl.utils.command_line import run_tool, tool_parser
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('archive', metavar='ZIP', help='the submission')
     parser.add_argument('--data-root', required=True, help='the ACDC folder with the test pictures')
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> int:
     from mmseg_tapadl.evaluation.acdc_submission import check_submission
 
-    try:
-        faults = check_submission(args.archive, args.data_root)
-    except (OSError, ValueError) as error:
-        print(f'check_acdc_submission.py: error: {error}', file=sys.stderr)
-        return 2
+    faults = check_submission(args.archive, args.data_root)
     for fault in faults:
         print(fault)
     if faults:
@@ -41,6 +36,11 @@ def main() -> int:
         return 1
     print(f'{args.archive} is ready to be uploaded')
     return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -14,11 +14,11 @@ from pathlib import Path
 # works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmseg_tapadl.utils.command_line import run_tool, tool_parser
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         'results', nargs='+', metavar='JSON', help='robustness.json of tools/test_robustness.py'
     )
@@ -26,15 +26,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
     from mmseg_tapadl.robustness.compare import write_comparison
 
-    try:
-        page, headline = write_comparison(args.results, args.out)
-    except (OSError, ValueError) as error:
-        print(f'compare_robustness.py: error: {error}', file=sys.stderr)
-        return 2
+    page, headline = write_comparison(args.results, args.out)
     for row in headline:
         shown = [f'{row.title:<24}']
         for entry in row.entries:
@@ -43,7 +38,11 @@ def main() -> int:
                 shown.append(f'({entry.difference:+.2f}{"~" if entry.noise else ""})')
         print('  '.join(shown))
     print(f'wrote {page}')
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -12,15 +12,21 @@ import argparse
 import sys
 from pathlib import Path
 
-# Works from a checkout without installing.
+# works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmseg_tapadl.utils.command_line import (
+    add_cfg_options,
+    add_launcher,
+    add_trust_checkpoint,
+    run_tool,
+    tool_parser,
+)
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='.pth or .safetensors file')
     parser.add_argument(
@@ -31,22 +37,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tta', action='store_true', help='average over scales and flips (tta_model, tta_pipeline)'
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='how processes start'
-    )
+    add_cfg_options(parser)
+    add_launcher(parser)
     parser.add_argument('--skip-check', action='store_true', help='do not check the data set first')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read the checkpoint even if it is a program. It can do all that you can: only for files whose '
-        'origin you know',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_trust_checkpoint(parser)
     return parser.parse_args()
 
 
-def main(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Tests as asked."""
     from mmseg_tapadl.engine.console import quiet_warnings
 
@@ -78,8 +76,10 @@ def check_data(cfg, splits: list[str]) -> None:
     check_config(cfg, splits)
 
 
-if __name__ == '__main__':
-    arguments = parse_args()
-    from mmseg_tapadl.engine.launching import run_tool
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
-    sys.exit(run_tool('test', lambda: main(arguments)))
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -21,11 +21,17 @@ from pathlib import Path
 # works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmseg_tapadl.utils.command_line import (
+    add_cfg_options,
+    add_launcher,
+    add_trust_checkpoint,
+    run_tool,
+    tool_parser,
+)
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config of the model; its test_dataloader is measured on')
     parser.add_argument('checkpoint', help='weights, .pth or .safetensors')
     parser.add_argument(
@@ -50,25 +56,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--name', help="the model's name in the report (default: the config's)")
     parser.add_argument('--fresh', action='store_true', help='throw the finished cells in the work dir away')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='changes to the config')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read the checkpoint even if it is a program. It can do all that you can: only for files whose '
-        'origin you know',
-    )
-    parser.add_argument('--launcher', default='none', choices=['none', 'pytorch', 'slurm'])
+    add_cfg_options(parser)
+    add_trust_checkpoint(parser)
+    add_launcher(parser)
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
-    from mmseg_tapadl.engine.launching import run_tool
-
-    return run_tool('test_robustness.py', lambda: measure_as_asked(args))
-
-
-def measure_as_asked(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     from mmseg_tapadl.checkpoints.checkpoint_loader import trust_checkpoint
     from mmseg_tapadl.engine.config import load_config
     from mmseg_tapadl.engine.console import quiet_warnings
@@ -92,6 +86,11 @@ def measure_as_asked(args: argparse.Namespace) -> None:
         fresh=args.fresh,
     )
     measure(load_config(args.config, args.cfg_options), options, name=args.name, launcher=args.launcher)
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

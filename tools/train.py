@@ -13,15 +13,21 @@ import argparse
 import sys
 from pathlib import Path
 
-# Works from a checkout without installing.
+# works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmseg_tapadl.utils.command_line import (
+    add_cfg_options,
+    add_launcher,
+    add_trust_checkpoint,
+    run_tool,
+    tool_parser,
+)
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where checkpoints and logs go (default: work_dirs/<config name>)')
     parser.add_argument(
@@ -38,28 +44,20 @@ def parse_args() -> argparse.Namespace:
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on the CPU'
     )
     parser.add_argument('--seed', type=int, metavar='N', help="the run's seed (default: the config's)")
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='how processes start'
-    )
+    add_cfg_options(parser)
+    add_launcher(parser)
     parser.add_argument(
         '--skip-check', action='store_true', help='do not check the data set before the first iteration'
     )
     parser.add_argument('--overwrite', action='store_true', help='remove the run that lies in the work dir')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read the files of --resume, --pretrained and load_from even if they are programs. Such a program can do '
-        'all that you can: only for files whose origin you know',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_trust_checkpoint(parser, 'the files of --resume, --pretrained and load_from')
     args = parser.parse_args()
     if args.resume and args.overwrite:
         parser.error('--resume and --overwrite exclude each other')
     return args
 
 
-def main(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Trains as asked."""
     from mmseg_tapadl.engine.console import quiet_warnings
 
@@ -88,8 +86,10 @@ def check_data(cfg, splits: list[str]) -> None:
     check_config(cfg, splits)
 
 
-if __name__ == '__main__':
-    arguments = parse_args()
-    from mmseg_tapadl.engine.launching import run_tool
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
-    sys.exit(run_tool('train', lambda: main(arguments)))
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -19,6 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmseg_tapadl.utils import InputError
+
 PARTS = ('backbone', 'decode_head')
 
 
@@ -56,6 +58,9 @@ def complexity_of(
         width: Of the picture, in pixels.
         repeats: Timed runs after one to warm up; 0 measures nothing.
         device: Where it is measured.
+
+    Raises:
+        InputError: The config has no model that can be built.
     """
     model = build_for_inference(cfg)
     return Complexity(
@@ -70,9 +75,14 @@ def complexity_of(
 def build_for_inference(cfg: Config) -> nn.Module:
     """The segmentor of a config in evaluation, with random weights; no checkpoint is read."""
     init_default_scope('mmseg')
-    config = cfg.model.copy()
-    config.backbone = {**config.backbone, 'init_cfg': None}
-    return revert_sync_batchnorm(MODELS.build(config)).eval()
+    try:
+        config = cfg.model.copy()
+        config.backbone = {**config.backbone, 'init_cfg': None}
+        model = MODELS.build(config)
+    except (AttributeError, KeyError, TypeError, ValueError, AssertionError) as error:
+        # What mmengine and mmseg say of a model that they cannot build.
+        raise InputError(f'{cfg.filename}: its model cannot be built: {error}') from error
+    return revert_sync_batchnorm(model).eval()
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -9,7 +9,6 @@ travels inside the file (in the comment that ends every ZIP archive, in the meta
 so that it survives a copy, and there is no moment with a file but no digest.
 """
 
-import errno
 import hashlib
 import io
 import json
@@ -33,6 +32,7 @@ from mmseg_tapadl.checkpoints.checkpoint_guards import (
 )
 from mmseg_tapadl.checkpoints.plain_data import from_file, to_plain
 from mmseg_tapadl.utils import atomic_write, sha256_of
+from mmseg_tapadl.utils.errors import NO_ROOM, DiskFullError
 
 __all__ = [
     'CheckpointError',
@@ -48,12 +48,6 @@ _COMMENT_BYTES = len(_TAG) + 64
 _HEADER_KEY = 'sha256'
 _BLANK = '0' * 64
 _CHUNK = 1 << 20
-# The disk, the quota, or the largest file allowed.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class DiskFullError(OSError):
-    """A file does not fit on its disk; what stood there before is untouched."""
 
 
 def read_checkpoint(path: str | os.PathLike, *, map_location: Any = 'cpu', trust: bool = False) -> dict:
@@ -146,7 +140,7 @@ def write_bytes(data: bytes, path: str | os.PathLike) -> None:
             if comment:
                 file.write(struct.pack('<H', len(comment)) + comment)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         raise DiskFullError(_disk_full_text(path, needed, shutil.disk_usage(path.parent).free)) from None
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mmseg_tapadl.datasets.integrity.containers import container_fault
-from mmseg_tapadl.utils import atomic_write
+from mmseg_tapadl.utils import InputError, atomic_write
 
 SPLITS = ('train', 'val', 'test')
 VOID = 255
@@ -38,7 +38,7 @@ CAMVID_LABELS: dict[int, tuple[str, str | None]] = {
 }
 
 
-class CamVidError(ValueError):
+class CamVidError(InputError):
     """The folder is not the release as downloaded; the message names each file at fault."""
 
 

@@ -1,39 +1,14 @@
-"""Starting and ending a run: processes, devices, errors and the exit status."""
+"""Starting a run: its processes and its device."""
 
-import errno
 import os
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 
-from mmseg_tapadl.checkpoints.checkpoint_io import DiskFullError
 from mmseg_tapadl.engine.config import ConfigError
-from mmseg_tapadl.engine.errors import (
-    EXIT_DISK_FULL,
-    EXIT_ERROR,
-    EXIT_INPUT,
-    EXIT_NOT_FINITE,
-    NotFiniteError,
-    RunStopped,
-)
-from mmseg_tapadl.utils import InputError
-
-LAUNCHERS = ('none', 'pytorch', 'slurm')
-# What the other processes see when one has died; their traceback would only hide the cause.
-_PEER_LOST = (
-    'closed by peer',
-    'Connection reset',
-    'Broken pipe',
-    'Socket Timeout',
-    'recvBytes',
-    'remote process',
-)
 
 
 def prepare_processes(cfg: Config, launcher: str) -> list[str]:
@@ -137,81 +112,3 @@ def _replace_sync_bn(node: Any) -> int:
     if isinstance(node, (list, tuple)):
         return sum(_replace_sync_bn(item) for item in node)
     return 0
-
-
-def exit_status_of(error: BaseException) -> int:
-    """The documented exit status of an error; see :mod:`mmseg_tapadl.engine.errors`."""
-    if isinstance(error, RunStopped):
-        return error.exit_status
-    if isinstance(error, KeyboardInterrupt):
-        return 130
-    if isinstance(error, NotFiniteError):
-        return EXIT_NOT_FINITE
-    if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
-        return EXIT_DISK_FULL
-    if isinstance(error, InputError):
-        return EXIT_INPUT
-    return EXIT_ERROR
-
-
-def run_tool(tool: str, body: Callable[[], None]) -> int:
-    """Runs a tool's body and turns what goes wrong into one clear line and an exit status.
-
-    Foreseen errors are one line on stderr; others keep their traceback. Both are in the log file once
-    there is one. In distributed training the process that failed speaks first and in full; the others
-    say only that they stopped because of it.
-
-    Args:
-        tool: The tool's name, which begins the line.
-        body: What to do.
-
-    Returns:
-        The exit status.
-    """
-    distributed = int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', '1'))) > 1
-    rank = f' (process {os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))})' if distributed else ''
-    try:
-        body()
-    except SystemExit as error:
-        return int(error.code or 0) if isinstance(error.code, (int, type(None))) else EXIT_INPUT
-    except (Exception, KeyboardInterrupt) as error:
-        status = exit_status_of(error)
-        if status == EXIT_ERROR and distributed and any(text in str(error) for text in _PEER_LOST):
-            print(f'{tool}{rank}: stopped, because another process stopped', file=sys.stderr, flush=True)
-        else:
-            _report(f'{tool}{rank}', error, status)
-        if distributed:
-            # The peers may hang in a collective call or be gone: an orderly end would wait for them.
-            sys.stdout.flush()
-            os._exit(status)
-        return status
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-    return 0
-
-
-def _report(who: str, error: BaseException, status: int) -> None:
-    if isinstance(error, RunStopped):
-        text = f'{who}: {error}'
-    elif isinstance(error, KeyboardInterrupt):
-        text = f'{who}: interrupted; nothing was saved since the last checkpoint'
-    elif status == EXIT_ERROR:
-        text = f'{"".join(traceback.format_exception(error))}{who}: error: {type(error).__name__}: {error}'
-    elif status == EXIT_DISK_FULL and not isinstance(error, DiskFullError):
-        text = f'{who}: error: the disk is full ({error}). Free some space, or set another --work-dir.'
-    else:
-        text = f'{who}: error: {error}'
-    print(text, file=sys.stderr, flush=True)
-    _into_log_file(text if status == EXIT_ERROR else f'{text}\n{"".join(traceback.format_exception(error))}')
-
-
-def _into_log_file(text: str) -> None:
-    """Appends to the log file alone, if it can be written; the screen has it already."""
-    for logger in list(MMLogger._instance_dict.values()):
-        for handler in logger.handlers:
-            file = getattr(handler, 'baseFilename', None)
-            if file and os.path.exists(file):
-                # On a full disk what there is to say must not be lost to a second error.
-                with suppress(OSError), open(file, 'a', encoding='utf-8') as log:
-                    log.write(f'{text}\n')

@@ -10,7 +10,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_main_process
 
-from mmseg_tapadl.checkpoints.checkpoint_io import DiskFullError
 from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.evaluation.class_counts import LabelError
@@ -19,7 +18,7 @@ from mmseg_tapadl.robustness.example_strips import best_and_worst, examples_of
 from mmseg_tapadl.robustness.report import write_report
 from mmseg_tapadl.robustness.results import build_results, write_results
 from mmseg_tapadl.robustness.sweep import Sweep, SweepOptions, prepare_sweep
-from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils import DiskFullError, InputError
 
 
 def measure(

@@ -1,7 +1,16 @@
 """Helpers that need the standard library only; every room may use them."""
 
-from mmseg_tapadl.utils.errors import InputError
+from mmseg_tapadl.utils.errors import DiskFullError, InputError, NotFiniteError, RunStopped
 from mmseg_tapadl.utils.files import atomic_write, sha256_of, write_json
 from mmseg_tapadl.utils.text import shown
 
-__all__ = ['InputError', 'atomic_write', 'sha256_of', 'shown', 'write_json']
+__all__ = [
+    'DiskFullError',
+    'InputError',
+    'NotFiniteError',
+    'RunStopped',
+    'atomic_write',
+    'sha256_of',
+    'shown',
+    'write_json',
+]

@@ -6,7 +6,7 @@ import logging
 import pytest
 from mmengine.logging import MMLogger
 
-from mmseg_tapadl.engine.launching import run_tool
+from mmseg_tapadl.utils.command_line import run_tool
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_it_is_said_once_and_has_its_status(log_on_a_full_disk, capsys):
     def body() -> None:
         raise OSError(errno.ENOSPC, 'No space left on device', 'run/config.py')
 
-    assert run_tool('train', body) == 4
+    assert run_tool('tools/train.py', body) == 4
     said = capsys.readouterr().err
-    assert said.startswith('train: error: the disk is full (') and 'run/config.py' in said
+    assert said.startswith('train.py: error: the disk is full (') and 'run/config.py' in said
     assert 'Traceback' not in said and said.count('\n') == 1

@@ -13,7 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # works from a checkout without installing
+# works from a checkout without installing
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmseg_tapadl.utils.command_line import add_cfg_options, run_tool, tool_parser
 
 
 def picture_size(text: str) -> tuple[int, int]:
@@ -28,9 +31,7 @@ def picture_size(text: str) -> tuple[int, int]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file of the model')
     parser.add_argument(
         '--size',
@@ -43,12 +44,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, help="threads on the CPU (default: torch's own choice)")
     parser.add_argument('--device', default='cpu', help='cpu, cuda:0, ... (default: cpu)')
     parser.add_argument('--out', metavar='FILE', help='write the figures to this JSON file')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='changes to the config')
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
     from mmseg_tapadl.engine.console import quiet_warnings
 
     quiet_warnings()
@@ -61,17 +61,13 @@ def main() -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
-        cfg = load_config(args.config, args.cfg_options)
-        rows = [
-            complexity_of(cfg, height, width, repeats=args.repeats, device=args.device)
-            for height, width in args.size or [(512, 512), (1024, 1024)]
-        ]
-        if args.out:
-            write_json(args.out, [row.as_dict() for row in rows])
-    except (ValueError, TypeError, OSError) as error:
-        print(f'complexity.py: error: {error}', file=sys.stderr)
-        return 2
+    cfg = load_config(args.config, args.cfg_options)
+    rows = [
+        complexity_of(cfg, height, width, repeats=args.repeats, device=args.device)
+        for height, width in args.size or [(512, 512), (1024, 1024)]
+    ]
+    if args.out:
+        write_json(args.out, [row.as_dict() for row in rows])
     where = f'{args.device}, {torch.get_num_threads()} threads' if args.device == 'cpu' else args.device
     print(f'{"":28}{"encoder":>10}{"head":>10}{"together":>10}')
     print_row('parameters, millions', [n / 1e6 for n in rows[0].parameters.values()])
@@ -80,12 +76,16 @@ def main() -> int:
     for row in rows:
         if row.seconds is not None:
             print(f'{row.height} x {row.width}: {row.seconds:.3f} s a picture ({where})')
-    return 0
 
 
 def print_row(name: str, values: list[float]) -> None:
     """One aligned line with a sum at its end."""
     print(f'{name:28}' + ''.join(f'{value:10.2f}' for value in [*values, sum(values)]))
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -16,28 +16,27 @@ from pathlib import Path
 # works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from mmseg_tapadl.utils.command_line import run_tool, tool_parser
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('source', metavar='SRC', help='folder of the release as downloaded')
     parser.add_argument('target', metavar='DST', help='folder to write, used as data_root')
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
-    from mmseg_tapadl.datasets.camvid import CamVidError, convert_camvid
+def run(args: argparse.Namespace) -> None:
+    from mmseg_tapadl.datasets.camvid import convert_camvid
 
-    try:
-        counts = convert_camvid(args.source, args.target)
-    except (CamVidError, OSError) as error:
-        print(f'camvid.py: error: {error}', file=sys.stderr)
-        return 2
+    counts = convert_camvid(args.source, args.target)
     summary = ', '.join(f'{split} {count}' for split, count in counts.items())
     print(f'{args.target}: {sum(counts.values())} pictures with labels ({summary})')
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -13,17 +13,19 @@ The whole of Cityscapes-C takes some 100 GB.
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
 # works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from mmseg_tapadl.utils import RunStopped
+from mmseg_tapadl.utils.command_line import run_tool, tool_parser
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('source', metavar='SRC', help='Cityscapes root')
     parser.add_argument('target', metavar='DST', help='folder to make')
     parser.add_argument('--split', default='val', help='of the source (default val)')
@@ -42,8 +44,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from mmseg_tapadl.datasets.cityscapes_c import Settings, pregenerate
@@ -59,16 +60,18 @@ def main() -> int:
             workers=args.workers,
             progress=lambda files, total: tqdm(files, total=total, unit='file', dynamic_ncols=True),
         )
-    except (OSError, ValueError) as error:
-        print(f'cityscapes_c.py: error: {error}', file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print('cityscapes_c.py: interrupted; finished files are kept, run again to continue', file=sys.stderr)
-        return 130
+        raise RunStopped(
+            signal.SIGINT, 'interrupted; finished files are kept, run again to continue'
+        ) from None
     print(
         f'made {made["made"]} files, skipped {made["skipped"]} finished ones; {args.target}/manifest.json lists them'
     )
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -17,6 +17,8 @@ from pathlib import Path
 # works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from mmseg_tapadl.utils.command_line import run_tool, tool_parser
+
 
 def parse_size(text: str) -> tuple[int, int]:
     """``512x256`` as (512, 256): width, height."""
@@ -27,9 +29,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('target', metavar='DST', help='root of the city, used as data_root')
     parser.add_argument('--train', type=int, default=64, metavar='N', help='clear training pictures (64)')
     parser.add_argument('--val', type=int, default=16, metavar='N', help='clear validation pictures (16)')
@@ -49,32 +49,31 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
-    from demo_city import DemoCityError, DemoCityOptions, write_demo_city
+def run(args: argparse.Namespace) -> None:
+    from demo_city import DemoCityOptions, write_demo_city
 
-    try:
-        options = DemoCityOptions(
-            train=args.train,
-            val=args.val,
-            adverse_train=args.adverse_train,
-            adverse_val=args.adverse_val,
-            adverse_test=args.adverse_test,
-            width=args.size[0],
-            height=args.size[1],
-            seed=args.seed,
-        )
-        counts = write_demo_city(args.target, options, overwrite=args.overwrite, jobs=args.jobs)
-    except (DemoCityError, OSError) as error:
-        print(f'demo_city.py: error: {error}', file=sys.stderr)
-        return 2
+    options = DemoCityOptions(
+        train=args.train,
+        val=args.val,
+        adverse_train=args.adverse_train,
+        adverse_val=args.adverse_val,
+        adverse_test=args.adverse_test,
+        width=args.size[0],
+        height=args.size[1],
+        seed=args.seed,
+    )
+    counts = write_demo_city(args.target, options, overwrite=args.overwrite, jobs=args.jobs)
     if counts is None:
         print(f'{args.target}: already there, kept')
     else:
         print(
             f'{args.target}: {sum(counts.values())} pictures ({", ".join(f"{k} {n}" for k, n in counts.items())})'
         )
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

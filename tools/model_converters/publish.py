@@ -12,15 +12,15 @@ import argparse
 import sys
 from pathlib import Path
 
-# Works from a checkout without installing.
+# works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmseg_tapadl.utils.command_line import add_trust_checkpoint, run_tool, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint of a training (.pth)')
     parser.add_argument('target', help='file to write, .safetensors or .pth; its name gets the digest')
     parser.add_argument(
@@ -29,13 +29,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--notes', help='a text to be stored with the weights, e.g. the licence they are under'
     )
-    parser.add_argument(
-        '--trust-checkpoint', action='store_true', help='read the checkpoint even if it is a program'
-    )
+    add_trust_checkpoint(parser)
     return parser.parse_args()
 
 
-def main(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Publishes."""
     from mmseg_tapadl.checkpoints.publishing import publish
 
@@ -46,8 +44,10 @@ def main(args: argparse.Namespace) -> None:
     )
 
 
-if __name__ == '__main__':
-    arguments = parse_args()
-    from mmseg_tapadl.engine.launching import run_tool
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
-    sys.exit(run_tool('publish', lambda: main(arguments)))
+
+if __name__ == '__main__':
+    sys.exit(main())

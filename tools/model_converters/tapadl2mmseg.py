@@ -15,13 +15,15 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # works from a checkout without installing
+# works from a checkout without installing
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils.command_line import add_trust_checkpoint, run_tool, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('src', metavar='SRC', help='the released file (.pth, .pth.tar, .safetensors)')
     parser.add_argument('dst', metavar='DST', help='where the checkpoint goes (.pth or .safetensors)')
     parser.add_argument(
@@ -34,17 +36,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='leave out keys that nothing is known of, instead of refusing',
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read the checkpoint even if it is a program. It can do all that you can: only for files whose '
-        'origin you know',
-    )
+    add_trust_checkpoint(parser)
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
     from mmseg_tapadl.engine.console import quiet_warnings
 
     quiet_warnings()
@@ -52,24 +48,22 @@ def main() -> int:
     from mmseg_tapadl.models.released_weights import WrongWeightsError, convert_released
     from mmseg_tapadl.models.released_weights.usage import usage_of
 
+    if Path(args.dst).resolve() == Path(args.src).resolve():
+        raise InputError(f'{args.dst}: DST is SRC itself; give another name')
+    checkpoint = read_checkpoint(args.src, trust=args.trust_checkpoint)
     try:
-        if Path(args.dst).resolve() == Path(args.src).resolve():
-            raise ValueError(f'{args.dst}: DST is SRC itself; give another name')
-        checkpoint = read_checkpoint(args.src, trust=args.trust_checkpoint)
-        try:
-            conversion = convert_released(
-                checkpoint, use_ema=not args.no_ema, allow_unknown=args.allow_unknown
-            )
-        except WrongWeightsError as error:
-            raise ValueError(f'{args.src}: {error}') from None
-        write_checkpoint(conversion.checkpoint(), args.dst)
-    except (ValueError, OSError) as error:
-        print(f'tapadl2mmseg.py: error: {error}', file=sys.stderr)
-        return 2
+        conversion = convert_released(checkpoint, use_ema=not args.no_ema, allow_unknown=args.allow_unknown)
+    except WrongWeightsError as error:
+        raise InputError(f'{args.src}: {error}') from None
+    write_checkpoint(conversion.checkpoint(), args.dst)
     print(conversion.report())
     print(f'wrote    {args.dst}')
     print(f'use it   {usage_of(conversion.source, args.dst)}')
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mmseg_tapadl.models.backbones.fan_arch import FAN_ARCHS
+from mmseg_tapadl.utils import InputError
 
 EXPECTED = (
     "a segmentation checkpoint of FAN ('backbone.blocks.0.attn.kv.weight', 'decode_head.linear_pred.weight', ...) "
@@ -19,7 +20,7 @@ SIGNATURE = 'blocks.0.mlp.mlp_v.fc1.weight'
 MODULE = 'module.'
 
 
-class WrongWeightsError(ValueError):
+class WrongWeightsError(InputError):
     """A file does not hold the weights that were expected; the message says what was, and what it holds."""
 
 

@@ -1,0 +1,154 @@
+"""What all command lines share: how options are declared, how a tool ends.
+
+Needs the standard library only, so that a tool can declare its options and answer ``--help`` before anything heavy
+is imported.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from mmseg_tapadl.utils.errors import (
+    EXIT_DISK_FULL,
+    EXIT_ERROR,
+    EXIT_INPUT,
+    DiskFullError,
+    RunStopped,
+    exit_status_of,
+    is_wrong_path,
+)
+
+LAUNCHERS = ('none', 'pytorch', 'slurm')
+# What the other processes see when one has died; their traceback would only hide the cause.
+_PEER_LOST = (
+    'closed by peer',
+    'Connection reset',
+    'Broken pipe',
+    'Socket Timeout',
+    'recvBytes',
+    'remote process',
+)
+
+
+def tool_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that shows a tool's docstring, examples included, as it is written."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """``--cfg-options KEY=VALUE ...``."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='changes to the config, e.g. model.test_cfg.mode=whole',
+    )
+
+
+def add_trust_checkpoint(parser: argparse.ArgumentParser, files: str = 'the checkpoint') -> None:
+    """``--trust-checkpoint``, for files whose reading runs a program.
+
+    Args:
+        parser: Gets the option.
+        files: Which files it is about, for the help text.
+    """
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help=f'read {files} even where a file is a program. It can do all that you can: only for files whose origin '
+        'you know',
+    )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """``--launcher``, and the ``--local_rank`` that old launchers give."""
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='how processes start (default: none, one process)',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def run_tool(tool: str, body: Callable[[], int | None]) -> int:
+    """Runs a tool's body and turns what goes wrong into one clear line and an exit status.
+
+    Foreseen errors are one line on stderr; others keep their traceback. Both are in the log file once
+    there is one. In distributed training the process that failed speaks first and in full; the others
+    say only that they stopped because of it.
+
+    Args:
+        tool: The tool's file, ``__file__``; its name begins the line.
+        body: What to do; returns None or an exit status.
+
+    Returns:
+        The exit status, see :mod:`mmseg_tapadl.utils.errors`.
+    """
+    who = Path(tool).name
+    distributed = int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', '1'))) > 1
+    if distributed:
+        who += f' (process {os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))})'
+    try:
+        status = body() or 0
+    except SystemExit as error:
+        return int(error.code or 0) if isinstance(error.code, (int, type(None))) else EXIT_INPUT
+    except (Exception, KeyboardInterrupt) as error:
+        status = exit_status_of(error)
+        if status == EXIT_ERROR and distributed and any(text in str(error) for text in _PEER_LOST):
+            print(f'{who}: stopped, because another process stopped', file=sys.stderr, flush=True)
+        else:
+            _report(who, error, status)
+        if distributed:
+            # The peers may hang in a collective call or be gone: an orderly end would wait for them.
+            sys.stdout.flush()
+            os._exit(status)
+        return status
+    _leave_group()
+    return status
+
+
+def _leave_group() -> None:
+    # A tool that never loaded torch has no processes to wait for.
+    torch = sys.modules.get('torch')
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def _report(who: str, error: BaseException, status: int) -> None:
+    trace = ''.join(traceback.format_exception(error))
+    if isinstance(error, RunStopped):
+        text = f'{who}: {error}'
+    elif isinstance(error, KeyboardInterrupt):
+        text = f'{who}: interrupted; nothing was saved since the last checkpoint'
+    elif status == EXIT_ERROR:
+        text = f'{trace}{who}: error: {type(error).__name__}: {error}'
+    elif status == EXIT_DISK_FULL and not isinstance(error, DiskFullError):
+        text = f'{who}: error: the disk is full ({error}). Free some space, or set another --work-dir.'
+    elif is_wrong_path(error):
+        text = f'{who}: error: {error.filename}: {error.strerror}'  # type: ignore[attr-defined]
+    else:
+        text = f'{who}: error: {error}'
+    # A screen that cannot show a name's bytes shows them escaped.
+    print(text.encode('utf-8', 'backslashreplace').decode('utf-8'), file=sys.stderr, flush=True)
+    _into_log_file(text if status == EXIT_ERROR else f'{text}\n{trace}')
+
+
+def _into_log_file(text: str) -> None:
+    """Appends to the log file alone, if it can be written; the screen has it already."""
+    logging = sys.modules.get('mmengine.logging')
+    loggers = logging.MMLogger._instance_dict.values() if logging is not None else ()
+    for logger in list(loggers):
+        for handler in logger.handlers:
+            file = getattr(handler, 'baseFilename', None)
+            if file and os.path.exists(file):
+                # On a full disk what there is to say must not be lost to a second error.
+                with suppress(OSError), open(file, 'a', encoding='utf-8', errors='backslashreplace') as log:
+                    log.write(f'{text}\n')
