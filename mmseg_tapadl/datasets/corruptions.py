@@ -75,7 +75,7 @@ def picture_identity(img_path: str | os.PathLike, data_root: str | os.PathLike |
 def corruption_seed(identity: str, corruption: str, severity: int, seed: int) -> int:
     """The 32-bit seed of one corrupted picture: SHA-256 of all that its randomness may depend on."""
     key = '\n'.join((identity, corruption, str(int(severity)), str(int(seed))))
-    return int.from_bytes(hashlib.sha256(key.encode('utf-8')).digest()[:4], 'little')
+    return int.from_bytes(hashlib.sha256(key.encode('utf-8', 'surrogateescape')).digest()[:4], 'little')
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from mmseg_tapadl.robustness.example_strips import best_and_worst, examples_of
 from mmseg_tapadl.robustness.report import write_report
 from mmseg_tapadl.robustness.results import build_results, write_results
 from mmseg_tapadl.robustness.sweep import Sweep, SweepOptions, prepare_sweep
-from mmseg_tapadl.utils import DiskFullError, InputError
+from mmseg_tapadl.utils import DiskFullError, InputError, shown
 
 
 def measure(
@@ -107,7 +107,7 @@ def _write(sweep: Sweep, name: str) -> dict:
             )
         )
         _say(_summary(results))
-        _say('\n'.join(f'wrote {path}' for path in written))
+        _say('\n'.join(f'wrote {shown(path)}' for path in written))
     barrier()
     return results
 

@@ -5,6 +5,9 @@ each picture gets, for each of B resamples, a weight from the Poisson distributi
 are kept: the same estimate, in one pass, whatever N. The weights depend on the picture's number alone, so they
 are the same for every cell and every model; the difference of two models is resampled picture by picture.
 
+The pictures' weights are independent of each other, as an ordinary bootstrap's are. Both take the pictures for
+independent draws; where neighbours are alike, as the frames of a video are, what they say is too narrow.
+
 Shape legend: B resamples, C classes.
 """
 
@@ -15,6 +18,12 @@ import numpy as np
 from mmseg_tapadl.evaluation.class_counts import percentages
 
 RESAMPLES = 200
+# Raised when the weights change: resamples of different versions must not be put together.
+BOOTSTRAP_VERSION = 2
+VIDEO_NOTE = (
+    'It takes the pictures for independent draws: where neighbouring pictures are alike, as the frames of a video '
+    'are, every such interval is too narrow.'
+)
 _STREAM = 20260101
 # P(weight <= k) for k = 0, 1, ...; beyond 12 less than 1e-10 is left.
 _CUMULATIVE = np.cumsum([np.exp(-1.0) / np.prod(np.arange(1, k + 1), dtype=float) for k in range(13)])
@@ -23,8 +32,9 @@ _QUANTILE = 1.96
 
 
 def poisson_weights(picture: int) -> np.ndarray:
-    """(B,) int64 weights of picture number ``picture``."""
-    uniform = np.random.Generator(np.random.Philox(key=_STREAM, counter=picture)).random(RESAMPLES)
+    """(B,) int64 weights of picture number ``picture``, independent of every other picture's."""
+    # The number is part of the key. As the counter it would only move the one stream on by four draws.
+    uniform = np.random.Generator(np.random.Philox(key=[_STREAM, picture])).random(RESAMPLES)
     return np.searchsorted(_CUMULATIVE, uniform, side='right').astype(np.int64)
 
 

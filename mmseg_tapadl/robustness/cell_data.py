@@ -69,7 +69,7 @@ def dataset_for_cell(
         InputError: When a pipeline has no transform that loads pictures from files.
     """
     dataset = copy.deepcopy(dict(dataset))
-    for leaf in _leaves(dataset):
+    for leaf in dataset_parts(dataset):
         # Also for the clean cell: it comes first, and a sweep that cannot go on must not begin.
         _loading_position(leaf.get('pipeline') or [])
     if cell != CLEAN:
@@ -106,13 +106,14 @@ def _with_cell(dataset: dict, cell: Cell, seed: int, channel_order: str, pregene
     return {**dataset, 'pipeline': [*pipeline[:position], inserted, *pipeline[position:]]}
 
 
-def _leaves(dataset: dict) -> Iterator[dict]:
+def dataset_parts(dataset: dict) -> Iterator[dict]:
+    """The configs of the data sets that hold pictures, wrappers looked through."""
     parts = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
     if parts is None:
         yield dataset
         return
     for part in parts:
-        yield from _leaves(part)
+        yield from dataset_parts(part)
 
 
 def _loading_position(pipeline: list[dict]) -> int:
@@ -136,7 +137,7 @@ def check_pregenerated(root: str, dataset: NamedPictures, dataset_config: dict, 
     Raises:
         InputError: Naming the first missing file and the number of missing ones.
     """
-    folders = {_image_folder(leaf) for leaf in _leaves(dataset_config)}
+    folders = {_image_folder(leaf) for leaf in dataset_parts(dataset_config)}
     paths = [dataset.img_path(index) for index in range(len(dataset))]
     missing = []
     for cell in cells:

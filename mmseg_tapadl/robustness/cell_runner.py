@@ -5,7 +5,7 @@ Shape legend: B resamples, C classes.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -77,15 +77,31 @@ def run_cell(
     """
     counts = CellCounts(len(classes))
     for indices, batch in zip(loader.batch_sampler, loader, strict=True):
-        with autocast(enabled=half_precision):
-            samples = model.test_step(batch)
-        for index, sample in zip(indices, samples, strict=True):
-            counts.add(
-                index, score_sample(sample.to_dict(), num_classes=len(classes), ignore_index=ignore_index)
-            )
-        on_pictures(len(samples))
+        for places, part in parts_of_one_size(batch):
+            with autocast(enabled=half_precision):
+                samples = model.test_step(part)
+            for place, sample in zip(places, samples, strict=True):
+                scored = score_sample(sample.to_dict(), num_classes=len(classes), ignore_index=ignore_index)
+                counts.add(indices[place], scored)
+        on_pictures(len(indices))
     counts.gather(next(model.parameters()).device)
     return counts
+
+
+def parts_of_one_size(batch: dict) -> Iterator[tuple[list[int], dict]]:
+    """Splits a batch so that the pictures of a part have one size; mmseg tests no others together.
+
+    Args:
+        batch: ``inputs`` (a list of (3, H, W)) and ``data_samples`` (a list).
+
+    Yields:
+        The places of a part's pictures in the batch, and the part. A batch of one size is one part.
+    """
+    by_size: dict[torch.Size, list[int]] = {}
+    for place, picture in enumerate(batch['inputs']):
+        by_size.setdefault(picture.shape, []).append(place)
+    for places in by_size.values():
+        yield places, {key: [values[place] for place in places] for key, values in batch.items()}
 
 
 def cell_record(cell: Cell, counts: CellCounts, classes: list[str], seconds: float) -> dict:

@@ -9,6 +9,8 @@ from mmseg_tapadl.engine.errors import RunMismatchError
 from mmseg_tapadl.evaluation.robustness_presets import Cell
 from mmseg_tapadl.utils import write_json
 
+RESULTS_FILE = 'robustness.json'
+
 
 class SweepMismatch(RunMismatchError):
     """The work dir holds cells of another sweep; the message says what differs."""
@@ -50,12 +52,14 @@ class CellStore:
             fresh: Throw the cells of a former sweep away.
 
         Raises:
-            SweepMismatch: When it holds another sweep and ``fresh`` is not set.
+            SweepMismatch: When it holds another sweep, or its results, and ``fresh`` is not set.
         """
         if fresh:
             for file in (self.work_dir / 'cells').glob('*.json'):
                 file.unlink()
             self._identity_file.unlink(missing_ok=True)
+        else:
+            self._spare_other_results()
         if self._identity_file.exists():
             former = _read_json(self._identity_file)
             changed = [
@@ -71,6 +75,18 @@ class CellStore:
                 )
         else:
             write_json(self._identity_file, self.identity)
+
+    def _spare_other_results(self) -> None:
+        # The end of a sweep writes its results here. The file tells whose they are, also without its cells.
+        file = self.work_dir / RESULTS_FILE
+        if (
+            not self._identity_file.exists()
+            and file.exists()
+            and _read_json(file).get('sweep') != self.digest
+        ):
+            raise SweepMismatch(
+                f'{file} holds the results of another sweep. Give another --work-dir, or --fresh to replace them'
+            )
 
     def load(self, cell: Cell) -> dict | None:
         """The record of a finished cell, or None.
@@ -109,4 +125,4 @@ def _change(key: str, former: Any, now: Any) -> str:
         return f'the {key} differ'
     if isinstance(now, str) and len(now) == 64:
         return f'the {key} differs'
-    return f'{key}: {former} then, {now} now'
+    return f'{key}: {"not known" if former is None else former} then, {now} now'

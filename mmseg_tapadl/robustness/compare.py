@@ -99,7 +99,7 @@ def compare(models: list[dict]) -> tuple[list[Row], list[Row], list[Row]]:
             if number == 0 or value is None or first is None:
                 entries.append(Entry(None if value is None else scale * value))
                 continue
-            moved = _resampled_difference(draws[number][key], draws[0][key], paired)
+            moved = resampled_difference(draws[number][key], draws[0][key], paired)
             entries.append(Entry(scale * value, scale * (value - first), within_noise(value - first, moved)))
         return Row(key, title, entries)
 
@@ -123,8 +123,15 @@ def compare(models: list[dict]) -> tuple[list[Row], list[Row], list[Row]]:
     return headline, corruptions, cells
 
 
-def _resampled_difference(values: np.ndarray, first: np.ndarray, paired: bool) -> np.ndarray:
-    # Other pictures: the draws are independent, so one side is put in another order before subtracting.
+def resampled_difference(values: np.ndarray, first: np.ndarray, paired: bool) -> np.ndarray:
+    """(B,) resamples of the difference of two models.
+
+    Args:
+        values: (B,) resamples of the one.
+        first: (B,) resamples of the other.
+        paired: Whether both saw the same pictures. Else resample b of the one meets another resample of the other,
+            whose weights are independent of its own.
+    """
     return values - (first if paired else np.roll(first, len(first) // 2))
 
 

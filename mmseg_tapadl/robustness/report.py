@@ -6,15 +6,17 @@ from typing import Any
 
 from mmseg_tapadl.datasets.corruptions import CORRUPTION_GROUPS
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, group_of
+from mmseg_tapadl.robustness.bootstrap import RESAMPLES, VIDEO_NOTE
 from mmseg_tapadl.robustness.charts import Line, axis_top, heat, legend_marker, severity_panel
 from mmseg_tapadl.robustness.example_strips import Example
-from mmseg_tapadl.utils import atomic_write
+from mmseg_tapadl.utils import atomic_write, shown
 from mmseg_tapadl.version import __version__
 
 
 def render(template: str, **content: Any) -> str:
     """Renders one of the package's templates; everything that is not marked safe is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader('mmseg_tapadl.robustness'),
@@ -22,11 +24,16 @@ def render(template: str, **content: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # Names of files may hold what UTF-8 cannot write.
+        finalize=lambda value: (
+            shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
     )
     environment.filters['words'] = lambda name: name.replace('_', ' ')
     environment.filters['percent'] = lambda value: '–' if value is None else f'{value:.2f}'
     environment.filters['heat'] = heat
-    return environment.get_template(template).render(toolkit_version=__version__, **content)
+    facts = {'toolkit_version': __version__, 'resamples': RESAMPLES, 'video_note': VIDEO_NOTE}
+    return environment.get_template(template).render(**facts, **content)
 
 
 def write_report(

@@ -16,10 +16,12 @@ from mmseg_tapadl.evaluation.robustness_scores import (
     relative_performance,
 )
 from mmseg_tapadl.robustness.bootstrap import pack, spread, unpack
+from mmseg_tapadl.robustness.cell_store import RESULTS_FILE
 from mmseg_tapadl.utils import InputError, atomic_write, write_json
 
 FORMAT = 'mmseg_tapadl.robustness'
-FORMAT_VERSION = 1
+# 2: independent bootstrap weights. The noise in files of version 1 must not be compared with today's.
+FORMAT_VERSION = 2
 SCORES = ('cityscapes_c', 'mPC', 'rPC')
 _CELL_KEYS = ('corruption', 'severity', 'mIoU', 'aAcc', 'IoU', 'pixels', 'resampled_mIoU')
 
@@ -114,7 +116,7 @@ def _cell_entry(record: dict) -> dict:
 
 def write_results(results: dict, work_dir: str | os.PathLike) -> list[Path]:
     """Writes ``robustness.json`` and ``robustness.csv`` (one row a cell), each whole or not at all."""
-    json_file, csv_file = Path(work_dir) / 'robustness.json', Path(work_dir) / 'robustness.csv'
+    json_file, csv_file = Path(work_dir) / RESULTS_FILE, Path(work_dir) / 'robustness.csv'
     write_json(json_file, results)
     with atomic_write(csv_file, 'w', encoding='utf-8', newline='') as file:
         table = csv.writer(file)
@@ -151,16 +153,23 @@ def read_results(path: str | os.PathLike) -> dict:
         raise ResultError(f'{path}: is broken: {error}') from error
     if not isinstance(results, dict) or results.get('format') != FORMAT:
         raise ResultError(f'{path}: is not a robustness.json of tools/test_robustness.py')
-    if results.get('format_version') != FORMAT_VERSION:
-        raise ResultError(
-            f'{path}: has format version {results.get("format_version")}, this toolkit reads {FORMAT_VERSION}; '
-            'run tools/test_robustness.py again (finished cells are not measured again by the version that made them)'
-        )
+    if (version := results.get('format_version')) != FORMAT_VERSION:
+        raise ResultError(f'{path}: {_what_to_do(version)}')
     try:
         _check_content(results)
     except (KeyError, TypeError, ValueError) as error:
         raise ResultError(f'{path}: is broken: {type(error).__name__}: {error}') from error
     return results
+
+
+def _what_to_do(version: Any) -> str:
+    found = f'has format version {version}, this toolkit reads {FORMAT_VERSION}; '
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        return found + 'compare it with the newer mmseg_tapadl that wrote it'
+    return found + (
+        'its noise was drawn in another way and cannot be compared, so measure the model again: '
+        'tools/test_robustness.py with a new --work-dir'
+    )
 
 
 def _check_content(results: dict) -> None:

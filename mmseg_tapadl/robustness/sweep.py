@@ -17,7 +17,14 @@ from tqdm import tqdm
 
 from mmseg_tapadl.datasets.corruptions import picture_identity, warm_up
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, select_cells
-from mmseg_tapadl.robustness.cell_data import NamedPictures, check_pregenerated, dataset_for_cell, loader_for
+from mmseg_tapadl.robustness.bootstrap import BOOTSTRAP_VERSION
+from mmseg_tapadl.robustness.cell_data import (
+    NamedPictures,
+    check_pregenerated,
+    dataset_for_cell,
+    dataset_parts,
+    loader_for,
+)
 from mmseg_tapadl.robustness.cell_runner import cell_record, rank_and_processes, run_cell
 from mmseg_tapadl.robustness.cell_store import CellStore, digest_of
 from mmseg_tapadl.robustness.sweep_model import build_model
@@ -179,10 +186,15 @@ class Sweep:
 
     @property
     def ignore_index(self) -> int:
-        """The label value that does not count, as the config's metric says."""
+        """The label value that does not count, as a metric of the config says, or else the data set."""
         evaluator = self.config.get('test_evaluator') or {}
-        first = evaluator[0] if isinstance(evaluator, (list, tuple)) else evaluator
-        return int(first.get('ignore_index', 255))
+        metrics = evaluator.get('metrics', evaluator) if isinstance(evaluator, dict) else evaluator
+        said = [
+            metric.get('ignore_index')
+            for metric in (metrics if isinstance(metrics, (list, tuple)) else [metrics])
+        ]
+        said += [part.get('ignore_index') for part in dataset_parts(self.config.test_dataloader.dataset)]
+        return next((int(value) for value in said if value is not None), 255)
 
     def _loader(self, dataset: NamedPictures, rank: int, processes: int):
         settings = self.config.test_dataloader
@@ -243,6 +255,7 @@ def sweep_identity(config: Config, options: SweepOptions, clean: NamedPictures) 
         'channel order': options.channel_order,
         'pre-generated data': options.pregenerated and os.path.abspath(options.pregenerated),
         'pictures': digest_of(pictures),
+        'bootstrap': BOOTSTRAP_VERSION,
         'versions': library_versions(),
     }
 

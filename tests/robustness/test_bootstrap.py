@@ -1,10 +1,11 @@
-"""The noise estimate: against an ordinary bootstrap, and paired between models."""
+"""The noise estimate: against an ordinary bootstrap, on pictures alike and unlike, and paired between models."""
 
 import numpy as np
 import pytest
 
 from mmseg_tapadl.evaluation.class_counts import percentages
 from mmseg_tapadl.robustness.bootstrap import (
+    BOOTSTRAP_VERSION,
     RESAMPLES,
     pack,
     poisson_weights,
@@ -13,6 +14,7 @@ from mmseg_tapadl.robustness.bootstrap import (
     unpack,
     within_noise,
 )
+from mmseg_tapadl.robustness.compare import resampled_difference
 
 
 def made_up(pictures: int, quality: float, seed: int = 0) -> np.ndarray:
@@ -36,7 +38,79 @@ def test_weights_are_poisson_and_depend_on_the_picture_alone():
     assert drawn.mean() == pytest.approx(1, abs=5 * 1 / np.sqrt(drawn.size))
     assert drawn.var() == pytest.approx(1, abs=5 * np.sqrt(3 / drawn.size))
     assert np.array_equal(poisson_weights(7), drawn[7])
-    assert abs(np.corrcoef(drawn[0], drawn[1])[0, 1]) < 5 / np.sqrt(RESAMPLES)
+
+
+def test_no_picture_has_the_weights_of_another_also_not_shifted():
+    drawn = np.stack([poisson_weights(number) for number in range(120)])
+    for distance in (1, 2, 3, 25):
+        first, second = drawn[:-distance], drawn[distance:]
+        for lag in range(100):
+            left, right = first[:, lag:], second[:, : RESAMPLES - lag]
+            assert not (left == right).all(axis=1).any()
+            # 9,500 pairs and more of independent draws; the largest of 800 such correlations stays below 4.5.
+            for one, other in ((left, right), (first[:, : RESAMPLES - lag], second[:, lag:])):
+                assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 5 / np.sqrt(one.size)
+
+
+def test_weights_are_the_same_on_every_machine_in_every_order():
+    # A change of these needs a new BOOTSTRAP_VERSION: results of both could not be compared.
+    assert BOOTSTRAP_VERSION == 2
+    beginnings = {
+        0: [1, 0, 0, 1, 2, 1, 1, 2, 0, 1, 1, 0],
+        7: [1, 1, 0, 0, 2, 1, 2, 2, 1, 1, 2, 1],
+        2**40: [0, 1, 0, 2, 1, 1, 0, 1, 0, 0, 1, 0],
+    }
+    for number, beginning in reversed(beginnings.items()):
+        assert poisson_weights(number)[:12].tolist() == beginning
+
+
+def autoregressive(correlation: float, draws: int, pictures: int) -> np.ndarray:
+    """(draws, pictures) scores of which neighbours are alike, mean 0 and variance 1."""
+    random = np.random.default_rng(5)
+    values = random.standard_normal((draws, pictures))
+    for number in range(1, pictures):
+        values[:, number] *= np.sqrt(1 - correlation**2)
+        values[:, number] += correlation * values[:, number - 1]
+    return values
+
+
+def standard_errors(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(draws,) standard errors of the mean, from (pictures, B) weights."""
+    centred = values - values.mean(axis=1, keepdims=True)
+    return np.array([spread(means) for means in centred @ weights / weights.sum(axis=0)])
+
+
+def test_correlated_pictures_get_the_standard_error_of_independent_weights():
+    values = autoregressive(0.95, draws=300, pictures=400)
+    weights = np.stack([poisson_weights(number) for number in range(400)])
+    # Of independent weights the standard error is known: that of the mean of 400 independent draws.
+    ratio = standard_errors(weights, values) / (values.std(axis=1) / np.sqrt(400))
+    assert 0.96 <= ratio.mean() <= 1.04
+    assert ratio.std() <= 0.09
+
+
+def test_independent_pictures_are_covered_as_often_as_promised():
+    random = np.random.default_rng(6)
+    values = random.gamma(2.0, 1.0, (3000, 400))
+    weights = np.stack([poisson_weights(number) for number in range(400)])
+    resampled = values @ weights / weights.sum(axis=0)
+    covered = [
+        within_noise(found - 2.0, moved) for found, moved in zip(values.mean(axis=1), resampled, strict=True)
+    ]
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_models_on_other_pictures_are_resampled_apart():
+    values = autoregressive(0.95, draws=300, pictures=400)
+    weights = np.stack([poisson_weights(number) for number in range(400)])
+    resampled = values @ weights / weights.sum(axis=0)
+    # The same numbers of pictures have the same weights; what is subtracted must not move along with it.
+    apart = [
+        spread(resampled_difference(moved, moved, paired=False)) / (np.sqrt(2) * spread(moved))
+        for moved in resampled
+    ]
+    assert np.mean(apart) == pytest.approx(1, abs=0.03) and np.std(apart) < 0.09
+    assert not resampled_difference(resampled[0], resampled[0], paired=True).any()
 
 
 def test_agrees_with_drawing_pictures_with_replacement():

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from mmseg_tapadl.evaluation.class_counts import percentages
+from mmseg_tapadl.robustness.bootstrap import VIDEO_NOTE
 from mmseg_tapadl.robustness.charts import COLOURS, axis_top, heat
 from mmseg_tapadl.robustness.compare import compare, write_comparison
 from mmseg_tapadl.robustness.report import write_report
@@ -71,6 +72,7 @@ def test_the_page_shows_every_number_and_needs_no_network(finished, results):
         assert f'{value:.2f}' in page.text
     assert f'{100 * results["rPC"]:.1f} %' in page.text
     assert 'must not be compared with published' in page.text
+    assert VIDEO_NOTE in page.text
     for cell in results['cells']:
         assert (
             f'{cell["corruption"].replace("_", " ")}, severity {cell["severity"]}: mIoU {cell["mIoU"]:.2f}'
@@ -151,6 +153,7 @@ def test_comparison(finished, results, tmp_path):
     text = out.read_text()
     page = Page(text)
     assert_self_contained(text, page)
+    assert VIDEO_NOTE in page.text
     assert 'see-through' in page.text and '+40.00 ▲' in page.text and '+20.00 ▲' in page.text
     assert [row.title for row in headline] == ['Clean', 'Average of corruptions', 'mPC', 'rPC (%)']
     _, corruptions, cells = compare([read_results(file) for file in files])
@@ -171,6 +174,30 @@ def test_what_cannot_be_compared_is_refused(results, tmp_path):
     with pytest.raises(ResultError, match='2 to 26'):
         write_comparison(files[:1], tmp_path / 'page.html')
     assert not (tmp_path / 'page.html').exists()
+
+
+def test_a_file_of_a_former_version_is_named_and_left_alone(finished, repo_root, tmp_path):
+    old = tmp_path / 'old.json'
+    shutil.copy(repo_root / 'tests/data/old_formats/robustness_1/robustness.json', old)
+    before, new = old.read_bytes(), str(finished / 'robustness.json')
+    for files in ([new, str(old)], [str(old), new], [str(old), str(old)]):
+        with pytest.raises(
+            ResultError, match=r'old\.json: has format version 1, .*measure the model again'
+        ) as told:
+            write_comparison(files, tmp_path / 'page.html')
+        assert '\n' not in str(told.value)
+    assert not (tmp_path / 'page.html').exists() and old.read_bytes() == before
+
+
+def test_names_that_are_no_utf8_are_shown_with_escapes(results, tmp_path):
+    foreign = {**results, 'name': 'stra\udcdfe', 'checkpoint': '/data/stra\udcdfe.pth'}
+    page = write_report(foreign, tmp_path / 'r.html', examples={}, palette={}).read_text(encoding='utf-8')
+    assert '/data/stra\\xdfe.pth' in page
+    for name in 'ab':
+        write_results(foreign, tmp_path / name)
+    files = [str(tmp_path / name / 'robustness.json') for name in 'ab']
+    write_comparison(files, tmp_path / 'page.html')
+    assert '/data/stra\\xdfe.pth' in (tmp_path / 'page.html').read_text(encoding='utf-8')
 
 
 def contrast(first: list[float], second: list[float]) -> float:

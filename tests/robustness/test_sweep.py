@@ -133,6 +133,35 @@ def test_cells_of_another_sweep_are_never_taken(finished, options, config, tiny,
     assert cell_files(work) == [] and fresh.store.load(CLEAN) is None
 
 
+def test_cells_and_results_of_a_former_version_are_kept_apart(finished, repo_root, options, config, tmp_path):
+    former = repo_root / 'tests/data/old_formats/robustness_1'
+    whole, results_only, cells_only = (tmp_path / name for name in ('whole', 'results', 'cells'))
+    shutil.copytree(former, whole)
+    results_only.mkdir()
+    shutil.copy(former / 'robustness.json', results_only)
+    shutil.copytree(former / 'cells', cells_only / 'cells')
+    # The same sweep as measured by the former version.
+    bare = tmp_path / 'bare'
+    shutil.copytree(finished, bare)
+    identity = json.loads((bare / 'sweep.json').read_text())
+    assert identity.pop('bootstrap') == 2
+    (bare / 'sweep.json').write_text(json.dumps(identity))
+    for work, message in (
+        (whole, r'whole holds the cells of another sweep \(.*bootstrap: not known then, 2 now.*--fresh'),
+        (bare, r'bare holds the cells of another sweep \(bootstrap: not known then, 2 now\)'),
+        (results_only, r'results/robustness\.json holds the results of another sweep.*--fresh'),
+        (cells_only, r'cells/cells/clean\.json is from another sweep'),
+    ):
+        before = {
+            file: file.read_bytes()
+            for file in work.rglob('*')
+            if file.is_file() and file.name != 'sweep.json'
+        }
+        with pytest.raises(SweepMismatch, match=message):
+            measure(config, options(work_dir=work))
+        assert before == {file: file.read_bytes() for file in before}
+
+
 def test_a_foreign_or_damaged_cell_is_refused_by_name(finished, options, config, tmp_path):
     work = tmp_path / 'copy'
     shutil.copytree(finished, work)
@@ -203,6 +232,57 @@ def test_wrapped_data_sets_are_looked_through(config):
     assert not torch.equal(
         plain[0]['inputs'], dataset_for_cell(single, CLEAN, seed=0, channel_order='bgr')[0]['inputs']
     )
+
+
+def test_pictures_of_unequal_sizes_count_as_they_do_alone(options, tiny, tmp_path):
+    root = make_tree(tmp_path / 'data', 4)
+    for path in sorted(root.rglob('*000001_*.png')) + sorted(root.rglob('*000002_*.png')):
+        Image.open(path).crop((0, 0, 64, 40)).save(path)
+    numbers = []
+    for batch in (1, 3):
+        config = Config.fromfile(write_config(tmp_path / 'model.py', root))
+        config.test_dataloader.batch_size = batch
+        work = tmp_path / f'batch_{batch}'
+        measure(config, options(work_dir=work, corruptions=['gaussian_noise'], severities=[3]))
+        numbers.append(numbers_of(work))
+        # The batch size is part of what identifies a sweep, and nothing else differs.
+        numbers[-1].pop('sweep')
+    assert numbers[0] == numbers[1]
+
+
+def test_names_that_are_no_utf8_are_measured_as_any_other(finished, options, tiny, tmp_path):
+    root = make_tree(tmp_path / 'data')
+    for path in root.rglob('ulm_000003_*.png'):
+        os.rename(path, os.fsencode(path.parent) + b'/ulm_stra\xdfe' + os.fsencode(path.name[10:]))
+    config = Config.fromfile(write_config(tmp_path / 'model.py', root))
+    measure(config, options(corruptions=['gaussian_noise'], severities=[3]))
+    renamed, usual = numbers_of(options().work_dir), numbers_of(finished)
+    assert renamed['clean']['pixels'] == usual['clean']['pixels']
+    assert (
+        (options().work_dir / 'report.html')
+        .read_text(encoding='utf-8')
+        .count('Input ulm_stra\\xdfe_leftImg8bit.png')
+    )
+
+
+@pytest.mark.parametrize('told_by', ['metric', 'list', 'data set'])
+def test_void_is_what_the_config_says(options, tiny, tmp_path, told_by):
+    root = make_tree(tmp_path / 'data', 3)
+    config = Config.fromfile(write_config(tmp_path / 'model.py', root))
+    measured = options(work_dir=tmp_path / '255', corruptions=['contrast'], severities=[1])
+    expected = measure(config, measured)
+    for path in (root / 'gtFine').rglob('*.png'):
+        ids = np.array(Image.open(path))
+        ids[ids == 255] = 19
+        Image.fromarray(ids).save(path)
+    if told_by == 'data set':
+        config.test_dataloader.dataset.ignore_index = 19
+    elif told_by == 'metric':
+        config.test_evaluator.ignore_index = 19
+    else:
+        config.test_evaluator = [dict(type='IoUMetric'), dict(type='IoUMetric', ignore_index=19)]
+    found = measure(config, options(work_dir=tmp_path / '19', corruptions=['contrast'], severities=[1]))
+    assert [cell['pixels'] for cell in found['cells']] == [cell['pixels'] for cell in expected['cells']]
 
 
 def run_rank(rank: int, processes: int, folder: str, tiny: str, keywords: dict) -> None:
