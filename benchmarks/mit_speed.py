@@ -42,7 +42,7 @@ def measure(
     import torch
     from mmseg.registry import MODELS
 
-    import mmseg_tapadl  # noqa: F401  registers the encoders
+    import mmseg_tapadl.register  # noqa: F401  registers the encoders
     from mmseg_tapadl.layers import AttentionWatch
     from mmseg_tapadl.models.backbones import MIT_ARCHS
 

@@ -21,7 +21,7 @@ def build_model(config: str, device: torch.device, *, twin: bool = False, with_c
 
     Assembled from the textbook twins (``twin``) it has the same weights.
     """
-    import mmseg_tapadl  # noqa: F401  registers what the configs name
+    import mmseg_tapadl.register  # noqa: F401  registers what the configs name
 
     init_default_scope('mmseg')
     settings = Config.fromfile(ROOT / 'configs' / f'{config}.py').model

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-import mmseg_tapadl  # noqa: F401  registers what the configs name
+import mmseg_tapadl.register  # noqa: F401  registers what the configs name
 
 CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
 TAP = dict(num_branches=4)
@@ -30,7 +30,7 @@ def test_interface(path):
         dataset = cfg[loader].dataset
         assert dataset.type in ('CityscapesDataset', 'ACDCDataset')
         assert dataset.data_root
-    assert cfg.custom_imports.imports == ['mmseg_tapadl']
+    assert cfg.custom_imports.imports == ['mmseg_tapadl.register']
 
 
 @pytest.mark.parametrize(

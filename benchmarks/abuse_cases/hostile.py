@@ -39,6 +39,13 @@ def _entries(folder: Path, config: Path, ours: bool) -> dict[str, Callable[[Path
             return TrustedRunner.from_cfg(cfg)
         return Runner.from_cfg(cfg)
 
+    def reading(entry: Callable[[Path], object]) -> Callable[[Path], object]:
+        if not ours:
+            return entry
+        from mmseg_tapadl.engine import plain_readers
+
+        return plain_readers()(entry)
+
     def tool(name: str, *before: object, after: tuple = ()) -> Callable[[Path], object]:
         def call(path: Path) -> None:
             sys.argv = [name, *(str(part) for part in (*before, path, *after))]
@@ -51,9 +58,11 @@ def _entries(folder: Path, config: Path, ours: bool) -> dict[str, Callable[[Path
         return call
 
     entries: dict[str, Callable[[Path], object]] = {
-        'load_checkpoint': lambda path: load_checkpoint(Layer(), str(path)),
-        'Pretrained': lambda path: Layer(dict(type='Pretrained', checkpoint=str(path))).init_weights(),
-        'init_model': lambda path: init_model(config_now(), str(path), device='cpu'),
+        'load_checkpoint': reading(lambda path: load_checkpoint(Layer(), str(path))),
+        'Pretrained': reading(
+            lambda path: Layer(dict(type='Pretrained', checkpoint=str(path))).init_weights()
+        ),
+        'init_model': reading(lambda path: init_model(config_now(), str(path), device='cpu')),
         'test': lambda path: runner(config_now(load_from=str(path))).test(),
         'load_from': lambda path: runner(config_now(load_from=str(path))).train(),
         'resume': lambda path: runner(config_now(load_from=str(path), resume=True)).train(),

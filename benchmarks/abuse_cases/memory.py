@@ -39,7 +39,7 @@ def run(ours: bool, quick: bool) -> dict:
         folder = Path(name)
         write_pictures(folder / 'data', train=1, val=pictures, size=(64, 32))
         if ours:
-            import mmseg_tapadl  # noqa: F401 (registers)
+            import mmseg_tapadl.register  # noqa: F401 (registers)
 
         register_all_modules(init_default_scope=True)
         config = write_config(folder / 'tiny.py', folder / 'data') if ours else _plain_config(folder)

@@ -1,6 +1,6 @@
 # What every run has. Each guard stands here by its name; set one to None to switch it off, e.g.
 # default_hooks = dict(finite_guard=None). docs/reliability.md says what each is for.
-custom_imports = dict(imports=['mmseg_tapadl'], allow_failed_imports=False)
+custom_imports = dict(imports=['mmseg_tapadl.register'], allow_failed_imports=False)
 default_scope = 'mmseg'
 runner_type = 'TrustedRunner'  # weights must fit; resume takes the newest whole checkpoint
 

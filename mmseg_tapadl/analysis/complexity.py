@@ -74,6 +74,8 @@ def complexity_of(
 
 def build_for_inference(cfg: Config) -> nn.Module:
     """The segmentor of a config in evaluation, with random weights; no checkpoint is read."""
+    import mmseg_tapadl.register  # noqa: F401  what the config names
+
     init_default_scope('mmseg')
     try:
         config = cfg.model.copy()

@@ -165,6 +165,8 @@ def _open_ordinary(name: str) -> BinaryIO:
         status = os.stat(name)
     except FileNotFoundError:
         reason = 'a symbolic link to nowhere' if os.path.islink(name) else 'no such file'
+        if '://' in name:
+            reason = 'an address, not a file: download it and name the file by its path'
         raise CheckpointError(f'{name}: {reason}') from None
     except OSError as error:
         raise CheckpointError(f'{name}: cannot be read: {error.strerror}') from None

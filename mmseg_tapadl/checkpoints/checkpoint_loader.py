@@ -1,17 +1,23 @@
-"""Makes every entry of mmengine and mmseg read checkpoints through :mod:`checkpoint_io`.
+"""Reading a checkpoint, wherever it lies, through :mod:`checkpoint_io`: as data, never as a program.
 
-``CheckpointLoader`` asks a table of prefixes who reads a path; :func:`register_loaders` puts ours under
-every prefix. ``load_from``, ``resume``, ``init_cfg=dict(type='Pretrained')``, ``load_checkpoint``,
-``mmseg.apis.init_model`` and the inferencers all go through that table.
+mmengine's ``CheckpointLoader`` asks a table of prefixes who reads an address. ``init_cfg=dict(type='Pretrained')``,
+``load_checkpoint`` and the like of mmengine and mmseg go through that table. Our tools, runner, ``Predictor`` and
+``measure`` put :data:`READERS` into it while they run (:func:`plain_readers`); afterwards it is as it was.
 """
 
 import os
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
 from mmengine.dist import get_dist_info
+from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader, get_external_models, get_mmcls_models, get_torchvision_models
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
@@ -79,19 +85,109 @@ def load_plain_named(filename: str, map_location: Any = None) -> dict:
     return checkpoint
 
 
+def load_plain_stored(filename: str, map_location: Any = None) -> dict:
+    """Fetches the bytes of an ``s3://`` or ``petrel://`` address with mmengine's client and reads them as data."""
+    instead = 'or download the file and name it by its path'
+    try:
+        content = get_file_backend(filename, backend_args={'backend': 'petrel'}).get(filename)
+    except ImportError as error:
+        raise CheckpointError(
+            f'{filename}: the client of this storage is not installed ({error}); install it, {instead}'
+        ) from None
+    except Exception as error:  # the client's own errors have no common class
+        raise CheckpointError(
+            f'{filename}: cannot be fetched: {type(error).__name__}: {error}; check the address and the access, {instead}'
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'fetched'
+        path.write_bytes(content)
+        try:
+            return read_checkpoint(path, map_location=map_location)
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(path), filename)) from None
+
+
 def load_plain_nowhere(filename: str, map_location: Any = None) -> dict:
-    """Refuses storage services whose readers in mmengine would unpickle programs."""
+    """Refuses a storage service whose reader in mmengine would unpickle programs."""
     raise CheckpointError(
         f'{filename}: not read from this kind of address; download the file and name it by its path'
     )
 
 
-def register_loaders() -> None:
-    """Puts the readers of this module under every prefix mmengine knows."""
-    register = CheckpointLoader.register_scheme
-    register(prefixes='', loader=load_plain_local, force=True)
-    register(prefixes=['http://', 'https://'], loader=load_plain_http, force=True)
-    zoos = ['torchvision://', 'modelzoo://', 'open-mmlab://', 'openmmlab://', 'mmcls://']
-    register(prefixes=zoos, loader=load_plain_named, force=True)
-    services = ['pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://']
-    register(prefixes=services, loader=load_plain_nowhere, force=True)
+READERS: dict[str, Callable[..., dict]] = {
+    '': load_plain_local,
+    'http://': load_plain_http,
+    'https://': load_plain_http,
+    'torchvision://': load_plain_named,
+    'modelzoo://': load_plain_named,
+    'open-mmlab://': load_plain_named,
+    'openmmlab://': load_plain_named,
+    'mmcls://': load_plain_named,
+    r'(\S+\:)?s3://': load_plain_stored,
+    r'(\S+\:)?petrel://': load_plain_stored,
+    'pavi://': load_plain_nowhere,
+}
+"""Who reads which address: mmengine's own prefixes (regular expressions), each with a reader that runs nothing."""
+
+
+def load_plain(filename: str | os.PathLike, map_location: Any = 'cpu') -> dict:
+    """Reads a checkpoint from a path or an address as data.
+
+    Args:
+        filename: A path, or an address that begins with one of :data:`READERS` or of another reader that was
+            registered with mmengine.
+        map_location: Where tensors go, as for :func:`torch.load`.
+
+    Raises:
+        CheckpointError: Naming the file or address and the reason.
+    """
+    with plain_readers():
+        return CheckpointLoader.load_checkpoint(os.fspath(filename), map_location, logger='silent')
+
+
+class _Table:
+    """What :func:`plain_readers` found and put in its place; one for the process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.depth = 0
+        self.former: dict[str, Callable] = {}
+        self.installed: dict[str, Callable] = {}
+
+    def enter(self) -> None:
+        with self.lock:
+            if self.depth == 0:
+                self.former = CheckpointLoader._schemes
+                self.installed = {**self.former, **READERS}
+                CheckpointLoader._schemes = _longest_first(self.installed)
+            self.depth += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.depth -= 1
+            if self.depth == 0:
+                now = CheckpointLoader._schemes.items()
+                added = {prefix: reader for prefix, reader in now if self.installed.get(prefix) is not reader}
+                CheckpointLoader._schemes = _longest_first({**self.former, **added}) if added else self.former
+
+
+_TABLE = _Table()
+
+
+@contextmanager
+def plain_readers() -> Iterator[None]:
+    """While the block runs, mmengine's ``CheckpointLoader`` reads through :data:`READERS`.
+
+    May be nested and entered from several threads; the last to leave puts the former table back, also after an
+    error. A reader that other code registers meanwhile stays. Usable as a decorator.
+    """
+    _TABLE.enter()
+    try:
+        yield
+    finally:
+        _TABLE.leave()
+
+
+def _longest_first(table: dict[str, Callable]) -> dict[str, Callable]:
+    """In mmengine's order: the first prefix that matches reads."""
+    return OrderedDict(sorted(table.items(), reverse=True))

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 
 _PREFIX = 'backbone.'
 _SHOWN = 4
@@ -59,6 +59,6 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
 
 
 def _weights(path: str) -> dict[str, torch.Tensor]:
-    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    checkpoint = load_plain(path)
     weights = checkpoint.get('state_dict', checkpoint)
     return {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}

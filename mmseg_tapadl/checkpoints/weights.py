@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
-from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain_local
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 
 _SHOWN = 5
 
@@ -16,7 +16,7 @@ def load_all_weights(model: torch.nn.Module, path: str | os.PathLike) -> dict:
 
     Args:
         model: Takes the weights.
-        path: A checkpoint of mmengine, or a plain dict of weights (``.pth`` or ``.safetensors``).
+        path: A checkpoint of mmengine, or a plain dict of weights (``.pth`` or ``.safetensors``); or its address.
 
     Returns:
         The checkpoint's metadata.
@@ -24,7 +24,7 @@ def load_all_weights(model: torch.nn.Module, path: str | os.PathLike) -> dict:
     Raises:
         CheckpointError: The file is unreadable, holds a program, or does not fit: with the keys.
     """
-    checkpoint = load_plain_local(os.fspath(path))
+    checkpoint = load_plain(path)
     faults = load_weights(model, checkpoint.get('state_dict', checkpoint))
     if faults:
         raise CheckpointError(f'{path}: does not fit the model: {"; ".join(faults)}')

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import LocalBackend
 
 from mmseg_tapadl.checkpoints.checkpoint_io import write_bytes
 
@@ -10,7 +10,8 @@ from mmseg_tapadl.checkpoints.checkpoint_io import write_bytes
 class WholeFileBackend(LocalBackend):
     """``LocalBackend`` whose ``put`` goes through a temporary file, fsync and a rename.
 
-    Switched on by ``backend_args=dict(backend='whole_file')``; checkpoints get a SHA-256 digest inside.
+    Switched on by ``backend_args=dict(backend='whole_file')``, a name that :mod:`mmseg_tapadl.register` gives it;
+    checkpoints get a SHA-256 digest inside.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
@@ -20,6 +21,3 @@ class WholeFileBackend(LocalBackend):
             DiskFullError: With the path, the bytes needed and those free; the old file is untouched.
         """
         write_bytes(obj, filepath)
-
-
-register_backend('whole_file', WholeFileBackend, force=True)

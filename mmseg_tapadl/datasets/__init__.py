@@ -1,12 +1,15 @@
-"""Data sets, transforms, the demo city and converters' logic."""
+"""Data sets, transforms and converters' logic."""
 
-from mmseg_tapadl.datasets.acdc import ACDCDataset
-from mmseg_tapadl.datasets.transforms import (
-    CheckedLoadAnnotations,
-    CheckedLoadImageFromFile,
-    CorruptImage,
-    TakePregenerated,
-)
+from mmseg_tapadl.utils.quiet_imports import quiet_imports
+
+with quiet_imports():
+    from mmseg_tapadl.datasets.acdc import ACDCDataset
+    from mmseg_tapadl.datasets.transforms import (
+        CheckedLoadAnnotations,
+        CheckedLoadImageFromFile,
+        CorruptImage,
+        TakePregenerated,
+    )
 
 __all__ = [
     'ACDCDataset',

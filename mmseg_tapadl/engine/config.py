@@ -50,7 +50,7 @@ class ConfigError(InputError):
 
 
 def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -> Config:
-    """Reads a config file and applies options to it.
+    """Reads a config file, applies options to it, and registers what this package offers with mmseg.
 
     Args:
         path: A Python config. It is a program and runs as one: read configs of people you trust.
@@ -64,6 +64,9 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
         ConfigError: For a missing file, a syntax error, an option without ``=``, or a top-level key that is
             a near miss of one that is read (a person's own variables are left alone).
     """
+    # What a config names is registered, also by one that was written when importing the package did that.
+    import mmseg_tapadl.register  # noqa: F401
+
     name = os.fspath(path)
     if not os.path.isfile(name):
         raise ConfigError(f'{name}: no such config file{_similar_file(name)}')

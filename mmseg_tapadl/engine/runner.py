@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers
 from mmseg_tapadl.checkpoints.plain_data import restore_log_buffers
 from mmseg_tapadl.checkpoints.weights import load_weights
 from mmseg_tapadl.checkpoints.work_dir import newest_whole
@@ -28,12 +29,16 @@ class TrustedRunner(Runner):
       ones, and says so when there is none.
     * Testing without weights, or with weights of other classes than the data set's, is an error.
     * The dumps of environment, config and hooks go to the log file, not to the screen.
+    * While it is built, trains, validates, tests or loads, mmengine's readers of checkpoints are ours.
     """
 
     _has_loaded: bool
     _resume: bool
 
+    @plain_readers()
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        import mmseg_tapadl.register  # noqa: F401  what the config names
+
         self._stage = 'start'
         super().__init__(*args, **kwargs)
 
@@ -63,6 +68,7 @@ class TrustedRunner(Runner):
         kept = {name: hook for name, hook in (hooks or {}).items() if hook is not None or name in own}
         super().register_default_hooks(kept)
 
+    @plain_readers()
     def train(self) -> torch.nn.Module:
         """Trains, see mmengine's Runner; an unforeseen error is logged with the pictures it came with."""
         self._stage = 'train'
@@ -77,6 +83,12 @@ class TrustedRunner(Runner):
                 self.logger.error(f'iteration {self.iter + 1} failed; the last pictures were {shown}')
             raise
 
+    @plain_readers()
+    def val(self) -> dict:
+        """Validates, see mmengine's Runner."""
+        return super().val()
+
+    @plain_readers()
     def test(self) -> dict:
         """Tests weights; there is no number from nothing.
 
@@ -105,6 +117,7 @@ class TrustedRunner(Runner):
             model = model.module
         return model
 
+    @plain_readers()
     def load_or_resume(self) -> None:
         """Loads weights or goes on with a run, as the arguments ask.
 
@@ -187,7 +200,7 @@ class TrustedRunner(Runner):
             raise ValueError(
                 'revise_keys is not supported: convert the file with tools/model_converters first'
             )
-        checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location=map_location)
+        checkpoint = load_plain(filename, map_location)
         if 'state_dict' not in checkpoint:
             checkpoint = {'state_dict': checkpoint, 'meta': {}}
         if self.is_resuming:

@@ -9,11 +9,12 @@ from mmseg.registry import RUNNERS
 from mmseg.utils import register_all_modules
 
 from mmseg_tapadl.checkpoints.checkpoint_io import check_whole
-from mmseg_tapadl.checkpoints.checkpoint_loader import trust_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers, trust_checkpoint
 from mmseg_tapadl.engine.config import ConfigError, load_config
 from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
 
 
+@plain_readers()
 def test(
     config: str | os.PathLike,
     checkpoint: str,

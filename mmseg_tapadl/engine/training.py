@@ -10,7 +10,7 @@ from mmseg.registry import RUNNERS
 from mmseg.utils import register_all_modules
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
-from mmseg_tapadl.checkpoints.checkpoint_loader import trust_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers, trust_checkpoint
 from mmseg_tapadl.checkpoints.pretrained import check_encoder_coverage, start_encoder_from
 from mmseg_tapadl.checkpoints.work_dir import newest_whole, refuse_used
 from mmseg_tapadl.engine.any_device_amp import use_mixed_precision
@@ -20,6 +20,7 @@ from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
 DataCheck = Callable[[Config, list[str]], None]
 
 
+@plain_readers()
 def train(
     config: str | os.PathLike,
     *,

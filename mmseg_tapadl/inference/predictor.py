@@ -13,6 +13,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from tqdm import tqdm
 
+from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
 from mmseg_tapadl.checkpoints.weights import load_all_weights
 from mmseg_tapadl.evaluation.overlay import overlay_labels
 from mmseg_tapadl.utils import InputError, atomic_write
@@ -32,7 +33,10 @@ class Predictor:
         ValueError: The checkpoint is unreadable, holds a program, or does not fit the model.
     """
 
+    @plain_readers()
     def __init__(self, cfg: Config, checkpoint: str | Path, *, device: str | None = None):
+        import mmseg_tapadl.register  # noqa: F401  what the config names
+
         device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
         self.model = init_model(cfg, device=device)
         trained = load_all_weights(self.model, checkpoint)

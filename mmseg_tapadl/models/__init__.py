@@ -1,9 +1,12 @@
 """What mmseg builds by name: encoders, decode heads, losses, segmentors. Thin over ``layers``."""
 
-from mmseg_tapadl.models.backbones import FAN, TAPMixVisionTransformer
-from mmseg_tapadl.models.heads import FANHead, FastSegformerHead
-from mmseg_tapadl.models.losses import AttentionDiversificationLoss
-from mmseg_tapadl.models.segmentors import AttentionEncoderDecoder
+from mmseg_tapadl.utils.quiet_imports import quiet_imports
+
+with quiet_imports():
+    from mmseg_tapadl.models.backbones import FAN, TAPMixVisionTransformer
+    from mmseg_tapadl.models.heads import FANHead, FastSegformerHead
+    from mmseg_tapadl.models.losses import AttentionDiversificationLoss
+    from mmseg_tapadl.models.segmentors import AttentionEncoderDecoder
 
 __all__ = [
     'FAN',

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_main_process
 
+from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
 from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.evaluation.class_counts import LabelError
@@ -21,6 +22,7 @@ from mmseg_tapadl.robustness.sweep import Sweep, SweepOptions, prepare_sweep
 from mmseg_tapadl.utils import DiskFullError, InputError, shown
 
 
+@plain_readers()
 def measure(
     config: Config, options: SweepOptions, *, name: str | None = None, launcher: str = 'none'
 ) -> dict:
@@ -42,6 +44,8 @@ def measure(
         RunStopped: On Ctrl-C; finished cells are kept.
         DiskFullError: When a result does not fit; finished cells are kept.
     """
+    import mmseg_tapadl.register  # noqa: F401  what the config names
+
     _start_processes(config, launcher)
     try:
         sweep = prepare_sweep(config, options)

@@ -225,7 +225,8 @@ def prepare_sweep(config: Config, options: SweepOptions) -> Sweep:
     if not config.get('test_dataloader'):
         raise InputError(f'{config.filename} has no test_dataloader, so there is nothing to measure on')
     if not os.path.isfile(options.checkpoint):
-        raise InputError(f'the checkpoint {options.checkpoint} does not exist')
+        hint = '; download it and name the file by its path' if '://' in str(options.checkpoint) else ''
+        raise InputError(f'the checkpoint {options.checkpoint} does not exist{hint}')
     register_all_modules(init_default_scope=False)
     init_default_scope(config.get('default_scope', 'mmseg'))
     clean = dataset_for_cell(

@@ -18,7 +18,7 @@ def comparable(tiny):
     config = tiny / 'comparable.py'
     config.write_text(
         f'_base_ = {str(tiny / "tiny.py")!r}\n'
-        "custom_imports = dict(imports=['mmseg_tapadl', 'tests.engine.dump_losses'])\n"
+        "custom_imports = dict(imports=['mmseg_tapadl.register', 'tests.engine.dump_losses'])\n"
         "custom_hooks = [dict(type='DumpLossesHook')]\n"
         'model = dict(\n'
         '    backbone=dict(drop_rate=0.0, drop_path_rate=0.0),\n'

@@ -146,7 +146,7 @@ class ToolRun:
 
 _CONTEXT = multiprocessing.get_context('forkserver')
 _CONTEXT.set_forkserver_preload(
-    ['mmseg_tapadl.engine.training', 'mmseg_tapadl.engine.testing', 'mmseg_tapadl', 'mmseg.apis']
+    ['mmseg_tapadl.engine.training', 'mmseg_tapadl.engine.testing', 'mmseg_tapadl.register', 'mmseg.apis']
 )
 _count: list[None] = []
 

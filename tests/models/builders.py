@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-import mmseg_tapadl  # noqa: F401  registers what the configs name
+import mmseg_tapadl.register  # noqa: F401  registers what the configs name
 
 TINY_ARCH = dict(embed_dim=32, depth=3, num_heads=4, token_indices=(1,), stem_depths=(1, 1))
 """A hybrid FAN of the same shape as the real ones, small enough for many runs."""

@@ -54,7 +54,6 @@ def run(args: argparse.Namespace) -> None:
     quiet_warnings()
     import torch
 
-    import mmseg_tapadl  # noqa: F401  registers the models
     from mmseg_tapadl.analysis.complexity import complexity_of
     from mmseg_tapadl.engine.config import load_config
     from mmseg_tapadl.utils import write_json
