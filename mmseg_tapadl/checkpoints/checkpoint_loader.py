@@ -6,6 +6,7 @@ mmengine's ``CheckpointLoader`` asks a table of prefixes who reads an address. `
 """
 
 import os
+import re
 import tempfile
 import threading
 from collections import OrderedDict
@@ -23,15 +24,19 @@ from mmengine.runner import CheckpointLoader, get_external_models, get_mmcls_mod
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
 
 _TRUSTED: set[str] = set()
+# YYYYMMDD, maybe with a time of day: a digest that looks like one is so rare that it may go unchecked.
+_DATE = re.compile(r'(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{4}|\d{6})?')
 
 
 def trust_checkpoint(path: str | os.PathLike) -> None:
     """Lets this process run the program inside one file (``--trust-checkpoint`` of the tools).
 
     Args:
-        path: The file; it gets all the rights of the person who started the process.
+        path: The file, or the address it is fetched from; it gets all the rights of the person who started
+            the process.
     """
-    _TRUSTED.add(os.path.realpath(path))
+    name = os.fspath(path)
+    _TRUSTED.add(name if '://' in name else os.path.realpath(os.path.expanduser(name)))
 
 
 def load_plain_local(filename: str, map_location: Any = None) -> dict:
@@ -44,22 +49,30 @@ def load_plain_http(filename: str, map_location: Any = None) -> dict:
     """Downloads a file once into torch's cache and reads it as data.
 
     A name that ends in ``-<first hex digits of its SHA-256>.pth``, the custom of torch and OpenMMLab, is
-    checked against these digits while it is downloaded.
+    checked against these digits while it is downloaded; a date at the end is no digest.
     """
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     target = folder / Path(urlparse(filename).path).name
     rank, processes = get_dist_info()
     if rank == 0 and not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        digits = target.stem.rpartition('-')[2]
-        known = digits if len(digits) >= 8 and set(digits) <= set('0123456789abcdef') else None
         try:
-            torch.hub.download_url_to_file(filename, str(target), hash_prefix=known, progress=True)
+            torch.hub.download_url_to_file(
+                filename, str(target), hash_prefix=_digest_in(target.stem), progress=True
+            )
         except (OSError, RuntimeError) as error:
             raise CheckpointError(f'{filename}: cannot be downloaded: {error}') from None
     if processes > 1:
         torch.distributed.barrier()
-    return read_checkpoint(target, map_location=map_location)
+    return read_checkpoint(target, map_location=map_location, trust=filename in _TRUSTED)
+
+
+def _digest_in(stem: str) -> str | None:
+    """The first digits of a SHA-256 at the end of a file's name; a date (``-20220624``) is none."""
+    digits = stem.rpartition('-')[2]
+    if '-' not in stem or not re.fullmatch('[0-9a-f]{8,64}', digits) or _DATE.fullmatch(digits):
+        return None
+    return digits
 
 
 def load_plain_named(filename: str, map_location: Any = None) -> dict:
@@ -73,6 +86,8 @@ def load_plain_named(filename: str, map_location: Any = None) -> dict:
     address = tables.get(scheme, get_external_models)().get(name)
     if address is None:
         raise CheckpointError(f'{filename}: {scheme} has no model of this name')
+    if filename in _TRUSTED:
+        trust_checkpoint(address)
     checkpoint = load_plain_http(address, map_location)
     if scheme == 'mmcls':
         weights = checkpoint.get('state_dict', checkpoint)

@@ -7,15 +7,16 @@ from mmengine.config import Config
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
+from mmseg_tapadl.checkpoints.wrapper_names import prefix_before
 
-_PREFIX = 'backbone.'
 _SHOWN = 4
 
 
 def start_encoder_from(cfg: Config, path: str) -> None:
     """Sets ``model.backbone.init_cfg`` to the weights in ``path``.
 
-    A file of a whole segmenter is taken too: then only its ``backbone.`` part is used.
+    A file of a whole segmenter is taken too: then only its encoder's part is used, as :func:`check_encoder_coverage`
+    finds it.
 
     Args:
         cfg: Changed in place.
@@ -24,14 +25,14 @@ def start_encoder_from(cfg: Config, path: str) -> None:
     Raises:
         CheckpointError: When the file is not a checkpoint.
     """
-    init = dict(type='Pretrained', checkpoint=path)
-    if any(key.startswith(_PREFIX) for key in _weights(path)):
-        init['prefix'] = _PREFIX
-    cfg.model.backbone.init_cfg = init
+    _weights(path)
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
 
 
 def check_encoder_coverage(runner: Any, path: str) -> None:
-    """Logs which of the encoder's tensors the file covers; mmengine itself would skip the rest silently.
+    """Finds the encoder in the file and logs which of its tensors it covers; mmengine itself would skip the rest.
+
+    Names may stand behind what wrappers leave (``backbone.``, ``module.``, ``_orig_mod.``, also several).
 
     Args:
         runner: Built, not yet started.
@@ -40,22 +41,32 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
     Raises:
         CheckpointError: When it covers none.
     """
-    weights = {key.removeprefix(_PREFIX): value for key, value in _weights(path).items()}
-    own = runner.bare_model.backbone.state_dict()
-    random = [key for key, value in own.items() if key not in weights or weights[key].shape != value.shape]
-    random = [key for key in random if not key.endswith('num_batches_tracked')]
-    if len(random) == len(own):
+    weights = _weights(path)
+    encoder = runner.bare_model.backbone
+    own = encoder.state_dict()
+    prefix = prefix_before(weights, own)
+    if prefix:
+        encoder.init_cfg['prefix'] = prefix
+    held = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    taken = [key for key, value in own.items() if key in held and held[key].shape == value.shape]
+    if all(_counts_only(key) for key in taken):
         theirs = ', '.join(list(weights)[:_SHOWN])
         raise CheckpointError(
             f'--pretrained {path}: none of its tensors ({theirs}, ...) fits the encoder (it has {", ".join(list(own)[:_SHOWN])}, '
             '...); convert the file with tools/model_converters first'
         )
+    random = [key for key in own if key not in set(taken) and not _counts_only(key)]
     more = (
         f'; {len(random)} stay random: {", ".join(random[:_SHOWN])}{", ..." if len(random) > _SHOWN else ""}'
         if random
         else ''
     )
-    runner.logger.info(f'encoder: {len(own) - len(random)} of {len(own)} tensors from {path}{more}')
+    runner.logger.info(f'encoder: {len(taken)} of {len(own)} tensors from {path}{more}')
+
+
+def _counts_only(key: str) -> bool:
+    """Whether it is BatchNorm's counter of batches, which old files lack and which changes nothing."""
+    return key.endswith('num_batches_tracked')
 
 
 def _weights(path: str) -> dict[str, torch.Tensor]:

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint, write_checkpoint
-from mmseg_tapadl.utils import sha256_of, write_json
+from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
+from mmseg_tapadl.checkpoints.wrapper_names import weights_of
+from mmseg_tapadl.utils import sha256_of, sync_folder, temporary_beside, write_json
 from mmseg_tapadl.version import __version__
 
 
@@ -36,22 +38,27 @@ def publish(
     if target.suffix not in ('.pth', '.safetensors'):
         raise CheckpointError(f'{target}: publish as .safetensors or .pth')
     read = read_checkpoint(checkpoint, trust=trust)
-    weights = read.get('state_dict', read)
-    meta = read.get('meta') or {}
+    weights = weights_of(read)
+    meta = read.get('meta') if isinstance(read.get('meta'), dict) else {}
     facts = {
         'mmseg_tapadl': __version__,
         'iterations': meta.get('iter'),
-        'dataset_meta': {'classes': list((meta.get('dataset_meta') or {}).get('classes') or [])},
+        'dataset_meta': dataset_meta_of(meta),
         'seed': meta.get('seed'),
     }
     if metrics is not None:
         facts['metrics'] = json.loads(Path(metrics).read_text())['metrics']
     if notes is not None:
         facts['notes'] = notes
-    draft = target.with_name(f'.{target.name}.draft{target.suffix}')
-    write_checkpoint({'state_dict': weights, 'meta': facts}, draft)
-    digest = sha256_of(draft)
-    final = target.with_name(f'{target.stem}-{digest[:8]}{target.suffix}')
-    os.replace(draft, final)
+    draft = temporary_beside(target).with_suffix(target.suffix)
+    try:
+        write_checkpoint({'state_dict': weights, 'meta': facts}, draft)
+        digest = sha256_of(draft)
+        final = target.with_name(f'{target.stem}-{digest[:8]}{target.suffix}')
+        os.replace(draft, final)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(final.parent)
     write_json(final.with_suffix('.json'), {'file': final.name, 'sha256': digest, **facts})
     return final

@@ -1,12 +1,12 @@
 """Filling a model with weights that must fit it, and saying which do not."""
 
 import os
-from typing import Any
 
 import torch
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
+from mmseg_tapadl.checkpoints.wrapper_names import Weights, prefix_before, weights_of
 
 _SHOWN = 5
 
@@ -25,36 +25,38 @@ def load_all_weights(model: torch.nn.Module, path: str | os.PathLike) -> dict:
         CheckpointError: The file is unreadable, holds a program, or does not fit: with the keys.
     """
     checkpoint = load_plain(path)
-    faults = load_weights(model, checkpoint.get('state_dict', checkpoint))
+    faults = load_weights(model, checkpoint)
     if faults:
         raise CheckpointError(f'{path}: does not fit the model: {"; ".join(faults)}')
-    return checkpoint.get('meta') or {}
+    meta = checkpoint.get('meta')
+    return meta if isinstance(meta, dict) else {}
 
 
-def load_weights(model: torch.nn.Module, state_dict: dict) -> list[str]:
+def load_weights(model: torch.nn.Module, checkpoint: dict) -> list[str]:
     """Loads what fits and tells what does not.
 
     Args:
         model: Takes the weights.
-        state_dict: Name to tensor; a ``module.`` in front (of distributed training) is dropped.
+        checkpoint: A checkpoint or a bare dict of weights; prefixes that wrappers leave are seen through where
+            every name has them.
 
     Returns:
         Sentences that list missing, unexpected and misshapen keys; empty when all fit.
     """
-    metadata = getattr(state_dict, '_metadata', None)
-    state = {
-        key.removeprefix('module.'): value
-        for key, value in state_dict.items()
-        if isinstance(value, torch.Tensor)
-    }
+    state = weights_of(checkpoint)
     own = model.state_dict()
+    prefix = prefix_before(state, own)
+    if all(key.startswith(prefix) for key in state):
+        metadata = {
+            f'{key}.'.removeprefix(prefix).rstrip('.'): value for key, value in state._metadata.items()
+        }
+        state = Weights((key.removeprefix(prefix), value) for key, value in state.items())
+        state._metadata = metadata
     misshapen = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
     shapes = [f'{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}' for key in misshapen]
-    fitting = {key: value for key, value in state.items() if key not in misshapen}
-    if metadata is not None:
-        fitting = _WithMetadata(fitting)
-        fitting._metadata = metadata
-    result = model.load_state_dict(fitting, strict=False)
+    for key in misshapen:
+        del state[key]
+    result = model.load_state_dict(state, strict=False)
     # The counter of BatchNorm is a newcomer that changes nothing; old files lack it.
     missing = [
         key for key in result.missing_keys if key not in misshapen and not key.endswith('num_batches_tracked')
@@ -69,9 +71,3 @@ def load_weights(model: torch.nn.Module, state_dict: dict) -> list[str]:
             more = f' and {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else ''
             faults.append(f'{len(keys)} {word}: {", ".join(keys[:_SHOWN])}{more}')
     return faults
-
-
-class _WithMetadata(dict):
-    """A dict that can carry the version numbers ``load_state_dict`` looks for."""
-
-    _metadata: Any

@@ -34,7 +34,7 @@ def test(
         config: Config file.
         checkpoint: ``.pth`` or ``.safetensors``; must cover every key of the model.
         work_dir: Where ``metrics.json`` and the log go; None: ``work_dirs/<config name>``.
-        out: Folder for predicted label maps (8-bit PNG, train ids).
+        out: Folder for predicted label maps (8-bit PNG, train ids), named after the pictures' paths.
         show_dir: Folder for overlays.
         tta: Average over the scales and flips of ``tta_pipeline``.
         cfg_options: Changes to the config, ``key=value``.
@@ -64,11 +64,17 @@ def test(
         cfg.model.backbone.init_cfg = None
     if tta:
         _use_tta(cfg)
+    hooks = []
     if out:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        evaluators[0]['output_dir'] = out
+        if evaluators[0]['type'] == 'ACDCSubmission':  # has a layout of its own
+            evaluators[0]['output_dir'] = out
+        else:
+            hooks.append(dict(type='SaveLabelsHook', folder=out))
     if show_dir:
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='SaveOverlaysHook', folder=show_dir)]
+        hooks.append(dict(type='SaveOverlaysHook', folder=show_dir))
+    if hooks:
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
     cfg.launch_notes = prepare_processes(cfg, launcher)
     with main_process_first() as is_first:
         if is_first and check_data is not None:

@@ -18,7 +18,7 @@ from mmseg.registry import METRICS
 from PIL import Image, UnidentifiedImageError
 
 from mmseg_tapadl.datasets.acdc import CONDITIONS, IMAGE_FOLDERS
-from mmseg_tapadl.utils import InputError, atomic_write
+from mmseg_tapadl.utils import InputError, atomic_write, shown
 
 FOLDER = 'labelTrainIds'
 NUM_CLASSES = 19
@@ -44,12 +44,14 @@ class ACDCSubmission(BaseMetric):
     def __init__(self, output_dir: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.output_dir = Path(output_dir)
+        self._picture_of: dict[str, str] = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Writes the label maps of a batch.
 
         Raises:
-            InputError: When the model has other classes than the 19 of Cityscapes.
+            InputError: When the model has other classes than the 19 of Cityscapes, or two pictures have the
+                same name: the server takes one flat folder.
         """
         for sample in data_samples:
             labels = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy()
@@ -58,6 +60,11 @@ class ACDCSubmission(BaseMetric):
                     f'{sample["img_path"]}: class {labels.max()} was predicted, but ACDC has the trainIds 0 to 18'
                 )
             name = Path(sample['img_path']).name
+            other = self._picture_of.setdefault(name, sample['img_path'])
+            if other != sample['img_path']:
+                raise InputError(
+                    f'{shown(other)} and {shown(sample["img_path"])} have the same name and would share a label map'
+                )
             with atomic_write(self.output_dir / FOLDER / name) as file:
                 Image.fromarray(labels.astype(np.uint8), mode='L').save(file, format='PNG')
             self.results.append(name)

@@ -7,10 +7,10 @@ import numpy as np
 from mmengine.logging import MMLogger, print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
-from PIL import Image
 from prettytable import PrettyTable
 
 from mmseg_tapadl.evaluation.class_counts import INTERSECT, LABELLED, PREDICTED, score_sample
+from mmseg_tapadl.evaluation.result_files import ResultFiles, label_map
 
 
 @METRICS.register_module()
@@ -21,7 +21,8 @@ class PreciseIoUMetric(IoUMetric):
     depend on the order of the pictures or on the number of processes. Scores are percent. ``per_class``
     holds, after an evaluation, ``{class name: {'IoU': percent, 'Acc': percent}}``.
 
-    Args: as for ``IoUMetric``; with ``output_dir`` the predicted label maps are saved there.
+    Args: as for ``IoUMetric``; with ``output_dir`` the predicted label maps are saved there, named after the whole
+        paths of their pictures (below the working directory, where they lie there).
     """
 
     per_class: dict[str, dict[str, float]] | None = None
@@ -40,10 +41,8 @@ class PreciseIoUMetric(IoUMetric):
                     score_sample(sample, num_classes=num_classes, ignore_index=self.ignore_index)
                 )
             if self.output_dir is not None:
-                predicted = sample['pred_sem_seg']['data'].squeeze(0).cpu().numpy().astype(np.uint8)
-                Image.fromarray(predicted).save(
-                    Path(self.output_dir) / f'{Path(sample["img_path"]).stem}.png'
-                )
+                files = ResultFiles(self.output_dir, base=Path.cwd())
+                files.save(sample['img_path'], label_map(sample['pred_sem_seg']['data']))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Turns the counts of all pictures into percent.

@@ -1,6 +1,6 @@
 """Colours for label maps: the overlay that a person looks at, with a legend of what is in it.
 
-Legend: H rows, W columns; pictures are uint8 BGR (H, W, 3) as OpenCV has them, label maps uint8 (H, W).
+Legend: H rows, W columns; pictures are uint8 BGR (H, W, 3) as OpenCV has them, label maps whole numbers (H, W).
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-IGNORE = 255
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -22,9 +21,22 @@ def colour_labels(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.nd
     Returns:
         BGR picture (H, W, 3).
     """
-    table = np.zeros((256, 3), dtype=np.uint8)
-    table[: len(palette)] = np.asarray(palette, dtype=np.uint8)[:, ::-1]
-    return table[labels]
+    colours = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)[:, ::-1]
+    table = np.vstack([colours, np.zeros((1, 3), dtype=np.uint8)])
+    known = (labels >= 0) & (labels < len(colours))
+    return table[np.where(known, labels, len(colours))]
+
+
+def distinct_colours(count: int) -> list[list[int]]:
+    """RGB colours for classes that have none, the same every time, no two alike, none black (up to 255).
+
+    The bits of each number, the lowest first, become the highest bits of red, green and blue in turn, as in the colour
+    map of Pascal VOC.
+    """
+    return [
+        [sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]
+        for number in range(1, count + 1)
+    ]
 
 
 def overlay_labels(
@@ -34,25 +46,33 @@ def overlay_labels(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     opacity: float = 0.55,
+    legend: bool = True,
 ) -> np.ndarray:
     """Lays a label map over its picture and adds a legend of the classes in it, largest first.
 
     Args:
-        picture: BGR (H, W, 3).
+        picture: BGR (H, W, 3); one of another size is brought to that of the labels.
         labels: Class ids (H, W).
         classes: Names, by id.
         palette: RGB of each class, by id.
         opacity: Of the colours, 0 to 1.
+        legend: Whether the names of the classes stand below.
 
     Returns:
         BGR picture (H + legend, W, 3).
     """
+    height, width = labels.shape
+    if picture.shape[:2] != (height, width):
+        picture = cv2.resize(picture, (width, height))
     coloured = colour_labels(labels, palette)
     mixed = cv2.addWeighted(picture, 1 - opacity, coloured, opacity, 0)
-    counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
-    present = [i for i in np.argsort(-counts, kind='stable') if counts[i]]
-    legend = draw_legend([classes[i] for i in present], [palette[i] for i in present], picture.shape[1])
-    return np.vstack([mixed, legend])
+    if not legend:
+        return mixed
+    ids, counts = np.unique(labels, return_counts=True)
+    by_size = ids[np.argsort(-counts, kind='stable')]
+    present = [i for i in by_size if 0 <= i < min(len(classes), len(palette))]
+    names = draw_legend([classes[i] for i in present], [palette[i] for i in present], picture.shape[1])
+    return np.vstack([mixed, names])
 
 
 def draw_legend(names: Sequence[str], colours: Sequence[Sequence[int]], width: int) -> np.ndarray:
@@ -62,6 +82,8 @@ def draw_legend(names: Sequence[str], colours: Sequence[Sequence[int]], width: i
     box, line = text_height + 2, int(text_height * 2.2)
     places: list[tuple[int, int]] = []
     x, y = box, 0
+    # OpenCV's letters are those of ASCII.
+    names = [name.encode('ascii', 'replace').decode() for name in names]
     for name in names:
         step = box + box // 2 + cv2.getTextSize(name, FONT, scale, 1)[0][0] + box
         if x + step > width and x > box:

@@ -2,89 +2,118 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmseg.apis import inference_model, init_model
-from mmseg.registry import DATASETS
-from PIL import Image
+from mmengine.dataset import Compose, pseudo_collate
 from tqdm import tqdm
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
-from mmseg_tapadl.checkpoints.weights import load_all_weights
+from mmseg_tapadl.checkpoints.loaded_model import build_loaded_model
+from mmseg_tapadl.datasets.integrity.listing import leaf_datasets
 from mmseg_tapadl.evaluation.overlay import overlay_labels
-from mmseg_tapadl.utils import InputError, atomic_write
-
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+from mmseg_tapadl.evaluation.result_files import ResultFiles, label_map
+from mmseg_tapadl.evaluation.seen_pictures import loading_position, loads_labels, picture_as_seen
+from mmseg_tapadl.inference.names_and_colours import names_and_colours
+from mmseg_tapadl.inference.sources import find_pictures
+from mmseg_tapadl.utils import InputError, shown
 
 
 class Predictor:
-    """Builds a segmentor once and labels pictures with it.
+    """Builds a segmentor once and labels pictures with it, loaded and brought to size as the config tests.
 
     Args:
         cfg: A config of mmseg, as :func:`mmseg_tapadl.engine.config.load_config` reads it.
         checkpoint: Its weights; every parameter of the model must be among them.
         device: ``'cpu'``, ``'cuda:0'``, ...; ``None`` takes a GPU where there is one.
 
+    Attributes:
+        classes: Names of the classes, by id.
+        palette: RGB of each class, 0 to 255, by id.
+
     Raises:
-        ValueError: The checkpoint is unreadable, holds a program, or does not fit the model.
+        InputError: The checkpoint is unreadable, holds a program, or does not fit the model, or the config has no
+            pipeline to test with.
     """
 
     @plain_readers()
     def __init__(self, cfg: Config, checkpoint: str | Path, *, device: str | None = None):
         import mmseg_tapadl.register  # noqa: F401  what the config names
 
-        device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-        self.model = init_model(cfg, device=device)
-        trained = load_all_weights(self.model, checkpoint)
-        # A file without class names, of older tools, gets those of the data set that the config tests on.
-        meta = trained.get('dataset_meta') or DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO
-        self.model.dataset_meta = meta
-        self.classes: tuple[str, ...] = tuple(meta['classes'])
-        self.palette: list[Any] = list(meta['palette'])
+        self.model, meta = build_loaded_model(cfg, checkpoint, device=device)
+        transforms = Compose(_test_pipeline(cfg)).transforms
+        transforms = [step for step in transforms if not loads_labels(step)]
+        loading = loading_position(transforms)
+        if loading is None:
+            names = ', '.join(type(step).__name__ for step in transforms)
+            raise InputError(f'the test pipeline of the config ({names}) loads no picture from a file')
+        self._load = Compose(transforms[: loading + 1])
+        self._transforms = transforms[loading + 1 :]
+        named = names_and_colours(meta, cfg, self.model.num_classes)
+        self.classes: tuple[str, ...] = named.classes
+        self.palette: list[list[int]] = named.palette
 
     def labels(self, picture: np.ndarray) -> np.ndarray:
-        """Labels a BGR picture (H, W, 3), uint8; returns class ids (H, W), uint8."""
-        result = inference_model(self.model, picture)
-        return result.pred_sem_seg.data[0].to('cpu', torch.uint8).numpy()
+        """Labels a BGR picture (H, W, 3), uint8; returns class ids (H, W), uint8 (uint16 beyond 256 classes)."""
+        size = picture.shape[:2]
+        return self._predict({'img': picture, 'img_path': None, 'img_shape': size, 'ori_shape': size})
+
+    @torch.no_grad()
+    def _predict(self, loaded: dict) -> np.ndarray:
+        sample = Compose(self._transforms)(loaded)
+        return label_map(self.model.test_step(pseudo_collate([sample]))[0].pred_sem_seg.data)
+
+    def label_file(self, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+        """Labels a picture from a file.
+
+        Returns:
+            The class ids (H, W), and the picture as the model saw it, BGR (H, W, 3), uint8.
+
+        Raises:
+            InputError: The file is no picture that the config's pipeline can load.
+        """
+        try:
+            loaded = self._load({'img_path': str(path)})
+            seen = picture_as_seen(self._transforms, dict(loaded))
+        except Exception as error:  # decoders raise many kinds
+            reason = ' '.join(str(error).split()) or type(error).__name__
+            raise InputError(f'{shown(path)}: not a readable picture ({shown(reason)})') from error
+        return self._predict(loaded), seen
 
     def predict_files(self, source: str | Path, out: str | Path) -> Iterator[tuple[Path, np.ndarray]]:
         """Labels a picture or every picture below a folder and writes both results of each.
 
         ``out/labels/<name>.png`` is the label map (8 bit, one channel, class ids), and
         ``out/overlays/<name>.png`` the picture under its classes' colours, with a legend; subfolders are kept.
+        Results of this toolkit below ``source`` are not taken for pictures.
 
         Yields:
             The path and the label map (H, W) of each picture, after its files are on disk.
 
         Raises:
-            InputError: ``source`` does not exist, holds no picture, or a picture cannot be read: with its name.
+            InputError: ``source`` does not exist, holds no picture, two pictures would share a file, a result would
+                overwrite another file, or a picture cannot be read: with the names.
         """
-        root, pictures = find_pictures(source)
+        kinds = [Path(out) / name for name in ('labels', 'overlays')]
+        root, pictures = find_pictures(source, passed_over=kinds)
+        label_files, overlay_files = (ResultFiles(folder, base=root) for folder in kinds)
+        for files in (label_files, overlay_files):
+            files.check(pictures)
         for path in tqdm(pictures, desc='predict', unit='picture', disable=len(pictures) == 1):
-            picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if picture is None:
-                raise InputError(f'{path}: not a readable picture')
-            labels = self.labels(picture)
-            name = path.relative_to(root).with_suffix('.png')
+            labels, picture = self.label_file(path)
             overlay = overlay_labels(picture, labels, classes=self.classes, palette=self.palette)
-            for folder, pixels in (('labels', labels), ('overlays', overlay[:, :, ::-1])):
-                with atomic_write(Path(out) / folder / name) as file:
-                    Image.fromarray(pixels).save(file, format='PNG')
+            label_files.save(path, labels)
+            overlay_files.save(path, overlay[:, :, ::-1])
             yield path, labels
 
 
-def find_pictures(source: str | Path) -> tuple[Path, list[Path]]:
-    """The folder that names are relative to, and the pictures: one file, or all below a folder, sorted."""
-    source = Path(source)
-    if source.is_file():
-        return source.parent, [source]
-    if not source.is_dir():
-        raise InputError(f'{source}: no such picture or folder')
-    pictures = sorted(p for p in source.rglob('*') if p.suffix.lower() in PICTURE_SUFFIXES)
-    if not pictures:
-        raise InputError(f'{source}: no picture in this folder ({", ".join(PICTURE_SUFFIXES)})')
-    return source, pictures
+def _test_pipeline(cfg: Config) -> list[dict]:
+    """The pipeline that the config tests with, of the first data set that has one."""
+    loaders = [cfg.get(f'{split}_dataloader') for split in ('test', 'val')]
+    leaves = [leaf for loader in loaders if loader for leaf in leaf_datasets(loader['dataset'])]
+    pipelines = [*(leaf.get('pipeline') for leaf in leaves), cfg.get('test_pipeline')]
+    found = next((pipeline for pipeline in pipelines if pipeline), None)
+    if found is None:
+        raise InputError(f'{cfg.filename}: no test_dataloader with a pipeline, and no test_pipeline')
+    return list(found)

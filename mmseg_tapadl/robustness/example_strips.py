@@ -2,18 +2,20 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 
+from mmseg_tapadl.evaluation.overlay import colour_labels
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
+from mmseg_tapadl.evaluation.seen_pictures import SeenPictures
 from mmseg_tapadl.robustness.cell_data import NamedPictures, loader_for
 from mmseg_tapadl.robustness.sweep import Sweep
 
 _WIDTH = 420
-_IGNORED_COLOUR = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -47,35 +49,28 @@ def examples_of(sweep: Sweep, cell: Cell, count: int = 2) -> list[Example]:
     """Predicts a few pictures, spread evenly over the data set, as the sweep did."""
     dataset = sweep.dataset(cell)
     chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
-    palette = np.array([*sweep.clean.metainfo['palette']], dtype=np.uint8)
+    palette = sweep.clean.metainfo['palette']
     return [_example(sweep, dataset, int(index), palette) for index in chosen]
 
 
-def _example(sweep: Sweep, dataset: NamedPictures, index: int, palette: np.ndarray) -> Example:
+def _example(sweep: Sweep, dataset: NamedPictures, index: int, palette: Sequence[Sequence[int]]) -> Example:
     chosen = torch.utils.data.Subset(dataset, [index])
     (batch,) = loader_for(chosen, batch_size=1, num_workers=0)
-    # The model normalises in place of the loader, so this is still the picture as loaded, channels BGR.
-    picture = batch['inputs'][0].permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()[..., ::-1]
     sample = sweep.ready_model().test_step(batch)[0]
+    picture = SeenPictures(dataset.dataset).picture(sample.img_path)
     predicted = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
     labelled = sample.gt_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
     name = dataset.img_path(index).replace('\\', '/').rsplit('/', 1)[-1]
     return Example(
         name=name,
-        picture=_data_uri(Image.fromarray(np.ascontiguousarray(picture)), Image.Resampling.BILINEAR, 'JPEG'),
-        prediction=_data_uri(_coloured(predicted, palette), Image.Resampling.NEAREST, 'PNG'),
-        label=_data_uri(_coloured(labelled, palette), Image.Resampling.NEAREST, 'PNG'),
+        picture=_data_uri(picture, Image.Resampling.BILINEAR, 'JPEG'),
+        prediction=_data_uri(colour_labels(predicted, palette), Image.Resampling.NEAREST, 'PNG'),
+        label=_data_uri(colour_labels(labelled, palette), Image.Resampling.NEAREST, 'PNG'),
     )
 
 
-def _coloured(classes: np.ndarray, palette: np.ndarray) -> Image.Image:
-    image = np.full((*classes.shape, 3), _IGNORED_COLOUR, dtype=np.uint8)
-    known = (classes >= 0) & (classes < len(palette))
-    image[known] = palette[classes[known]]
-    return Image.fromarray(image)
-
-
-def _data_uri(image: Image.Image, resampling: Image.Resampling, kind: str) -> str:
+def _data_uri(picture: np.ndarray, resampling: Image.Resampling, kind: str) -> str:
+    image = Image.fromarray(np.ascontiguousarray(picture[..., ::-1]))
     if image.width > _WIDTH:
         image = image.resize((_WIDTH, max(1, round(image.height * _WIDTH / image.width))), resampling)
     buffer = io.BytesIO()

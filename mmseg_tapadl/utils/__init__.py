@@ -1,7 +1,7 @@
 """Helpers that need the standard library only; every room may use them."""
 
 from mmseg_tapadl.utils.errors import DiskFullError, InputError, NotFiniteError, RunStopped
-from mmseg_tapadl.utils.files import atomic_write, sha256_of, write_json
+from mmseg_tapadl.utils.files import atomic_write, sha256_of, sync_folder, temporary_beside, write_json
 from mmseg_tapadl.utils.text import shown
 
 __all__ = [
@@ -12,5 +12,7 @@ __all__ = [
     'atomic_write',
     'sha256_of',
     'shown',
+    'sync_folder',
+    'temporary_beside',
     'write_json',
 ]

@@ -5,7 +5,7 @@ from mmseg_tapadl.engine.hooks.finite_guard_hook import FiniteGuardHook
 from mmseg_tapadl.engine.hooks.metrics_json_hook import MetricsJsonHook
 from mmseg_tapadl.engine.hooks.missed_validation_hook import MissedValidationHook
 from mmseg_tapadl.engine.hooks.return_memory_hook import ReturnMemoryHook
-from mmseg_tapadl.engine.hooks.save_overlays_hook import SaveOverlaysHook
+from mmseg_tapadl.engine.hooks.save_predictions_hook import SaveLabelsHook, SaveOverlaysHook
 from mmseg_tapadl.engine.hooks.start_summary_hook import StartSummaryHook
 from mmseg_tapadl.engine.hooks.steady_logger_hook import SteadyLoggerHook
 from mmseg_tapadl.engine.hooks.stop_signal_hook import StopSignalHook
@@ -17,6 +17,7 @@ __all__ = [
     'MetricsJsonHook',
     'MissedValidationHook',
     'ReturnMemoryHook',
+    'SaveLabelsHook',
     'SaveOverlaysHook',
     'StartSummaryHook',
     'SteadyLoggerHook',

@@ -1,0 +1,73 @@
+"""Names of weights as the model has them, whatever a model was wrapped in when it was saved."""
+
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Container, Iterable, Mapping
+
+import torch
+
+# Put between the parts of a name by torch itself; no model of anybody's has parts of these names.
+_TORCH = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_forward_module')
+_TORCH_PART = re.compile(rf'(?:(?<=\.)|^)(?:{"|".join(_TORCH)})\.')
+# What averaging wrappers (torch's, mmengine's) count beside the weights.
+_COUNTERS = ('n_averaged', 'steps')
+# What stands before every name when a wrapper, a trainer or a larger model was saved.
+_IN_FRONT = {*_TORCH, 'module', 'model', 'ema', 'ema_model', 'net', 'network', 'backbone', 'encoder'}
+
+
+def weights_of(checkpoint: Mapping) -> dict[str, torch.Tensor]:
+    """The weights within a checkpoint: under ``state_dict``, ``model`` or ``model_state_dict``, or bare.
+
+    Parts of names that compiling, sharding or distributed training leave are taken off, unless two weights would
+    then share a name.
+
+    Args:
+        checkpoint: As :func:`~mmseg_tapadl.checkpoints.checkpoint_io.read_checkpoint` returns it.
+
+    Returns:
+        Name to tensor, in the file's order; what is no tensor is left out. The version numbers that
+        ``load_state_dict`` looks for (``_metadata``) are kept.
+    """
+    found = [checkpoint.get(key) for key in ('state_dict', 'model', 'model_state_dict')]
+    state = next((value for value in found if isinstance(value, Mapping)), checkpoint)
+    weights = {str(key): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    if any(key.startswith('module.') for key in weights):
+        weights = {key: value for key, value in weights.items() if key not in _COUNTERS}
+    names = {key: _TORCH_PART.sub('', key) for key in weights}
+    while names and all(name.startswith('module.') for name in names.values()):
+        names = {key: name.removeprefix('module.') for key, name in names.items()}
+    if len(set(names.values())) < len(names):
+        names = {key: key for key in weights}
+    plain = Weights((names[key], value) for key, value in weights.items())
+    plain._metadata = {
+        _TORCH_PART.sub('', f'{key}.').removeprefix('module.').rstrip('.'): value
+        for key, value in (getattr(state, '_metadata', None) or {}).items()
+    }
+    return plain
+
+
+class Weights(OrderedDict):
+    """Weights by name that carry the version numbers ``load_state_dict`` looks for."""
+
+    _metadata: dict
+
+
+def prefix_before(names: Iterable[str], own: Container[str]) -> str:
+    """What stands before a model's names in a file: ``''``, ``'backbone.'``, ``'module.backbone.'``, ...
+
+    Args:
+        names: Of the file's weights.
+        own: The names that the model has.
+
+    Returns:
+        Of the prefixes that wrappers leave the one behind which most of the model's names are found.
+    """
+    votes: Counter[str] = Counter()
+    for name in names:
+        prefix, rest, more = '', name, True
+        while more:
+            votes[prefix] += rest in own
+            part, dot, rest = rest.partition('.')
+            more = bool(dot) and part in _IN_FRONT
+            prefix += f'{part}.'
+    return max(votes, key=lambda prefix: (votes[prefix], -len(prefix)), default='')

@@ -1,0 +1,93 @@
+"""Writes what is predicted in a test: overlays to look at, label maps to compute with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+from mmseg_tapadl.evaluation.overlay import distinct_colours, overlay_labels
+from mmseg_tapadl.evaluation.result_files import ResultFiles, common_folder, label_map
+from mmseg_tapadl.evaluation.seen_pictures import SeenPictures
+
+
+class SavePredictionsHook(Hook):
+    """Saves one PNG for each picture of the test set, named after its path below the folder that all share.
+
+    Args:
+        folder: Where to; it is created.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def before_test_epoch(self, runner: Any) -> None:
+        """Finds out what the files will be called.
+
+        Raises:
+            InputError: Naming two pictures that would share a file, or a file that would be overwritten.
+        """
+        self._seen = SeenPictures(runner.test_dataloader.dataset)
+        self._files = ResultFiles(self.folder, base=common_folder(self._seen.paths) or Path.cwd())
+        self._files.check(self._seen.paths, sources=self._seen.labels)
+
+    def after_test_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Sequence = ()
+    ) -> None:
+        """Saves the results of one batch."""
+        for sample in outputs:
+            labels = label_map(sample.pred_sem_seg.data)
+            self._files.save(sample.img_path, self.drawn(runner, sample, labels))
+
+    def drawn(self, runner: Any, sample: Any, labels: np.ndarray) -> np.ndarray:
+        """What is saved of a prediction, (H, W) or RGB (H, W, 3)."""
+        raise NotImplementedError
+
+
+@HOOKS.register_module()
+class SaveLabelsHook(SavePredictionsHook):
+    """Saves the predicted label maps: class ids in one channel of 8 bits (16 where there are more than 256).
+
+    Args:
+        folder: Where to; it is created.
+    """
+
+    def drawn(self, runner: Any, sample: Any, labels: np.ndarray) -> np.ndarray:
+        """The label map (H, W)."""
+        return labels
+
+
+@HOOKS.register_module()
+class SaveOverlaysHook(SavePredictionsHook):
+    """Saves the pictures as the model saw them (turned, corrupted) under their classes' colours.
+
+    Args:
+        folder: Where to; it is created.
+        opacity: Share of the colours, 0 (only the picture) to 1 (only the classes).
+        legend: Whether the names of the classes stand below the picture.
+    """
+
+    def __init__(self, folder: str, opacity: float = 0.5, legend: bool = False) -> None:
+        super().__init__(folder)
+        if not 0 <= opacity <= 1:
+            raise ValueError(f'opacity must lie in 0 to 1, not {opacity}')
+        self.opacity = opacity
+        self.legend = legend
+
+    def drawn(self, runner: Any, sample: Any, labels: np.ndarray) -> np.ndarray:
+        """The overlay, RGB (H, W, 3)."""
+        meta = runner.test_dataloader.dataset.metainfo
+        classes = list(meta.get('classes') or ())
+        overlay = overlay_labels(
+            self._seen.picture(sample.img_path),
+            labels,
+            classes=classes,
+            palette=meta.get('palette') or distinct_colours(len(classes)),
+            opacity=self.opacity,
+            legend=self.legend,
+        )
+        return overlay[..., ::-1]
