@@ -23,9 +23,7 @@ def config_of(model: str, configs: Path) -> Config:
     family, arch = model.split(' ')
     if family == 'FAN':
         cfg = load_config(configs / 'fan_tapadl_cityscapes.py')
-        sizes = FAN_ARCHS[arch]
-        stem = [128, 256][: len(sizes.stem_depths)]
-        channels = stem + [sizes.embed_dim] * (4 - len(stem))
+        channels = FAN_ARCHS[arch].feature_channels
     else:
         cfg = load_config(configs / 'segformer_tapadl_cityscapes.py')
         channels = MIT_ARCHS[arch].feature_channels

@@ -77,12 +77,10 @@ class FAN(BaseModule):
     ):
         super().__init__(init_cfg=init_cfg)
         sizes = get_fan_arch(arch)
-        if (
-            not out_indices
-            or list(out_indices) != sorted(set(out_indices))
-            or not set(out_indices) <= set(range(4))
-        ):
-            raise InputError(f'out_indices={tuple(out_indices)}: choose from 0, 1, 2, 3, ascending')
+        levels = range(len(sizes.feature_channels))
+        if not out_indices or list(out_indices) != sorted(set(out_indices) & set(levels)):
+            valid = ', '.join(map(str, levels))
+            raise InputError(f'out_indices={tuple(out_indices)}: choose from {valid}, ascending')
         self.out_indices = tuple(out_indices)
         self.with_cp = with_cp
         num_branches = num_tap_branches(tap)
@@ -91,30 +89,22 @@ class FAN(BaseModule):
         def norm_layer(channels: int) -> nn.Module:
             return build_norm_layer(norm_config, channels)[1]
 
-        is_hybrid = bool(sizes.stem_depths)
-        num_stages = len(sizes.stem_depths)
-        last = self.out_indices[-1]
-        has_tokens = last >= num_stages
-        has_closing = last == num_stages + len(sizes.token_indices)
         self.embed_dim = sizes.embed_dim
-        stem_channels = [128, 256][:num_stages]
-        self.feature_channels = [*stem_channels, *[sizes.embed_dim] * (4 - num_stages)]
-
-        if is_hybrid:
+        self.feature_channels = sizes.feature_channels
+        self.token_indices = tuple(sizes.token_indices)
+        # Whatever comes after the last chosen feature would be parameters without a gradient.
+        last = self.out_indices[-1]
+        depth = sizes.blocks_needed[last]
+        if sizes.stem_depths:
             self.patch_embed: nn.Module = HybridEmbed(
                 embed_dim=sizes.embed_dim,
                 depths=sizes.stem_depths[: last + 1],
-                to_tokens=has_tokens,
+                to_tokens=depth > 0,
                 with_cp=with_cp,
             )
         else:
             self.patch_embed = ConvEmbed(embed_dim=sizes.embed_dim, norm_layer=norm_layer)
-        self.pos_embed = SinePositionCode(sizes.embed_dim) if has_tokens else None
-
-        depth = 0
-        if has_tokens:
-            depth = sizes.depth if has_closing else sizes.token_indices[last - num_stages] + 1
-        self.token_indices = tuple(sizes.token_indices)
+        self.pos_embed = SinePositionCode(sizes.embed_dim) if depth > 0 else None
         self.blocks = nn.ModuleList(
             FANBlock(
                 sizes.embed_dim,
@@ -131,7 +121,7 @@ class FAN(BaseModule):
                 trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         self.cls_attn_blocks = nn.ModuleList(
-            ClosingBlock(sizes.embed_dim) for _ in range(CLOSING_BLOCKS if has_closing else 0)
+            ClosingBlock(sizes.embed_dim) for _ in range(CLOSING_BLOCKS if last == levels[-1] else 0)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

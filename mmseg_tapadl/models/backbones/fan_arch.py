@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mmseg_tapadl.layers.stems import HYBRID_WIDTHS
 from mmseg_tapadl.utils.errors import InputError
 
 
@@ -24,6 +25,16 @@ class FANArch:
     num_heads: int
     token_indices: Sequence[int]
     stem_depths: Sequence[int] = ()
+
+    @property
+    def feature_channels(self) -> list[int]:
+        """Channels of each feature: the stem's stages, the chosen blocks' tokens, the tokens after the closing."""
+        return [*HYBRID_WIDTHS[: len(self.stem_depths)], *[self.embed_dim] * (len(self.token_indices) + 1)]
+
+    @property
+    def blocks_needed(self) -> list[int]:
+        """Token blocks that run before each feature is there."""
+        return [*[0] * len(self.stem_depths), *[index + 1 for index in self.token_indices], self.depth]
 
 
 FAN_ARCHS = {

@@ -27,9 +27,7 @@ def config_options(source: ReleasedWeights) -> list[str]:
     """What differs from the configs of FAN-B-Hybrid."""
     options = []
     if source.arch != CONFIG_ARCH:
-        sizes = FAN_ARCHS[source.arch]
-        channels = [128, 256][: len(sizes.stem_depths)]
-        channels += [sizes.embed_dim] * (4 - len(channels))
+        channels = FAN_ARCHS[source.arch].feature_channels
         options += [
             f'model.backbone.arch={source.arch}',
             f'model.decode_head.in_channels={",".join(map(str, channels))}',
