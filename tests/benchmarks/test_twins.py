@@ -15,7 +15,7 @@ def test_the_twin_has_the_same_losses_and_gradients():
     results = []
     for twin in (False, True):
         model = build_model(CONFIG, CPU, twin=twin).double().train()
-        sharpen_attention(model.backbone, 12)
+        sharpen_attention(model.backbone)
         torch.manual_seed(3)
         losses = model(pictures.double(), samples, mode='loss')
         assert losses['loss_adl'] > 0.01

@@ -1,5 +1,6 @@
 """Small models built as a config builds them, shared by the tests of this folder."""
 
+import functools
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 import mmseg_tapadl.register  # noqa: F401  registers what the configs name
+from mmseg_tapadl.layers import WatchableAttention
 
 TINY_ARCH = dict(embed_dim=32, depth=3, num_heads=4, token_indices=(1,), stem_depths=(1, 1))
 """A hybrid FAN of the same shape as the real ones, small enough for many runs."""
@@ -59,12 +61,39 @@ def build_segmentor(seed: int = 0, **changes: Any) -> nn.Module:
     return model
 
 
-def sharpen_attention(encoder: nn.Module, factor: float = 40.0) -> None:
-    """Concentrates attention: at its usual initialisation no entry exceeds the threshold and ADL is zero."""
+def sharpen_attention(encoder: nn.Module, spread: float = 5.0) -> None:
+    """Concentrates attention: at its usual initialisation no entry exceeds the threshold and ADL is zero.
+
+    Each watchable attention gets its queries times a factor at which its scores have this standard deviation on a
+    picture that is always the same: encoders with equal weights are sharpened alike.
+    """
+    attentions = [m for m in encoder.modules() if isinstance(m, WatchableAttention)]
+    if not attentions:
+        return
+    picture = batch(1)[0].to(next(encoder.parameters()))
+    measuring = [
+        attention.register_forward_pre_hook(functools.partial(_measure_and_scale, spread))
+        for attention in attentions
+    ]
+    was_training = encoder.training
     with torch.no_grad():
-        for name, parameter in encoder.named_parameters():
-            if name.endswith(('attn.q.weight', 'attn.kv.weight')):
-                parameter.mul_(factor)
+        encoder.eval()(picture)
+    encoder.train(was_training)
+    for handle in measuring:
+        handle.remove()
+
+
+def _measure_and_scale(spread: float, attention: WatchableAttention, inputs: tuple) -> tuple:
+    q, k = inputs[:2]
+    scale = q.shape[-1] ** -0.5 if attention.scale is None else attention.scale
+    factor = spread / (q @ k.mT * scale).std().item()
+    attention.register_forward_pre_hook(functools.partial(_scale_queries, factor))
+    return _scale_queries(factor, attention, inputs)
+
+
+def _scale_queries(factor: float, attention: WatchableAttention, inputs: tuple) -> tuple:
+    q, *others = inputs
+    return (q * factor, *others)
 
 
 def batch(

@@ -1,25 +1,41 @@
-"""The example of docs/add_an_encoder.md, run as it stands there."""
+"""The example of docs/add_an_encoder.md, run as it stands there, beside timm's own model and in a segmentor."""
 
-import re
-
+import pytest
+import timm
 import torch
+from torch import nn
 
-from mmseg_tapadl.layers import WatchableAttention
-from tests.models.builders import batch, build_segmentor, total
+from tests.models.builders import batch, build, build_segmentor, total
+from tests.models.encoder_cases import ENCODERS
+
+(VIT,) = (dict(case.config) for case in ENCODERS if case.name == 'documented-ViT')
 
 
-def test_the_documented_vit_trains_with_the_loss(repo_root):
-    text = (repo_root / 'docs' / 'add_an_encoder.md').read_text(encoding='utf-8')
-    (example,) = re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL)
-    exec(compile(example, 'docs/add_an_encoder.md', 'exec'), {'__name__': 'documented_example'})
-
-    vit = dict(type='WatchedViT', name='vit_tiny_patch16_224', img_size=(64, 64), out_indices=(2, 5, 8, 11))
-    model = build_segmentor(backbone=vit, in_channels=(192,) * 4)
-    attentions = [m for m in model.backbone.modules() if isinstance(m, WatchableAttention)]
-    assert len(attentions) == 12
+def test_it_is_timms_function():
+    encoder = build(dict(VIT)).double().eval()
+    theirs = (
+        timm.create_model(VIT['name'], img_size=VIT['img_size'], num_classes=0, global_pool='')
+        .double()
+        .eval()
+    )
+    theirs.load_state_dict(encoder.vit.state_dict(), strict=False)
+    picture = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
-        for block in model.backbone.vit.blocks:
-            block.attn.qkv.weight[: 2 * 192].mul_(20)
+        expected = theirs.forward_intermediates(
+            picture, indices=VIT['out_indices'], norm=False, intermediates_only=True
+        )
+        for own, reference in zip(encoder(picture), expected, strict=True):
+            torch.testing.assert_close(own, reference, rtol=1e-10, atol=1e-10)
+
+
+def test_attention_that_it_would_take_over_in_part_is_refused():
+    watched = type(build(dict(VIT)).vit.blocks[0].attn)
+    with pytest.raises(ValueError, match='q_norm, k_norm'):
+        watched(timm.layers.Attention(16, num_heads=2, qk_norm=True, norm_layer=nn.LayerNorm))
+
+
+def test_it_trains_with_the_loss():
+    model = build_segmentor(backbone=dict(VIT, out_indices=(2, 5, 8, 11)), in_channels=(192,) * 4)
     losses = model.loss(*batch(2))
     assert losses['loss_adl'] > 0
     total(losses).backward()

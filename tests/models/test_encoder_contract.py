@@ -1,152 +1,288 @@
-"""One contract for every encoder, every size and every switch: a new encoder is tested by being listed here."""
+"""One contract for every encoder: a new one is tested by being listed in ``encoder_cases.py``."""
 
 import copy
 
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
+from torch import Tensor, nn
 
-from mmseg_tapadl.layers import AttentionWatch
-from mmseg_tapadl.models.backbones import FAN_ARCHS
-from tests.models.builders import TINY_ARCH, build, sharpen_attention
+from mmseg_tapadl.layers import AttentionWatch, WatchableAttention
+from mmseg_tapadl.layers.textbook import textbook_diversified_attention
+from tests.models.builders import build, sharpen_attention
+from tests.models.encoder_cases import CASES, ENCODERS, EncoderCase, cases_that_support, check_registered
 
-# Strides of the four features of each encoder.
-HYBRID, PLAIN = (4, 8, 16, 16), (16, 16, 16, 16)
-
-EVERY_SIZE = [
-    pytest.param(
-        dict(type='FAN', arch=arch, tap=tap), HYBRID if 'hybrid' in arch else PLAIN, id=f'FAN-{arch}-{name}'
-    )
-    for arch in FAN_ARCHS
-    for name, tap in {'plain': None, 'tap': dict(num_branches=4)}.items()
-]
-TINY_PLAIN_ARCH = dict(embed_dim=32, depth=3, num_heads=4, token_indices=(0, 1, 2))
-SMALL = [
-    pytest.param(dict(type='FAN', arch=TINY_ARCH, tap=None), HYBRID, id='FAN-hybrid'),
-    pytest.param(dict(type='FAN', arch=TINY_ARCH, tap=dict(num_branches=4)), HYBRID, id='FAN-hybrid-tap'),
-    pytest.param(dict(type='FAN', arch=TINY_PLAIN_ARCH, tap=dict(num_branches=2)), PLAIN, id='FAN-conv-tap'),
-]
+SIZES = [(64, 32), (33, 50), (17, 16), (16, 79), (5, 9), (1, 1)]
+every_case = pytest.mark.parametrize(('case', 'config'), CASES)
 
 
-def expected_shapes(encoder, strides, batch_size, height, width):
-    return [
-        (batch_size, channels, -(-height // stride), -(-width // stride))
-        for channels, stride in zip(encoder.feature_channels, strides, strict=True)
-    ]
+def pictures(size: int, height: int = 64, width: int = 48, *, seed: int = 1, **options) -> Tensor:
+    """Random pictures (size, 3, height, width)."""
+    return torch.randn(size, 3, height, width, generator=torch.Generator().manual_seed(seed), **options)
 
 
-@pytest.mark.parametrize(('config', 'strides'), EVERY_SIZE)
-def test_every_size_gives_its_features_and_uses_every_parameter(config, strides):
-    encoder = build(config)
-    picture = torch.randn(1, 3, 48, 64, requires_grad=True)
+def weighed_sum(features) -> Tensor:
+    """A loss on which every value has an influence of its own."""
+    generator = torch.Generator().manual_seed(9)
+    return sum((f * torch.randn(f.shape, generator=generator).to(f)).mean() for f in features)
+
+
+def set_random(encoder: nn.Module, share: float = 0.3) -> None:
+    """Moves every weight and running mean, so that no two encoders are alike by initialisation."""
+    with torch.no_grad():
+        for value in encoder.state_dict().values():
+            if value.is_floating_point():
+                value.mul_(1 + share * torch.rand_like(value)).add_(0.01 * torch.rand_like(value))
+
+
+def attentions_of(encoder: nn.Module) -> list[WatchableAttention]:
+    return [m for m in encoder.modules() if isinstance(m, WatchableAttention)]
+
+
+@every_case
+@pytest.mark.parametrize('training', [True, False], ids=['train', 'eval'])
+@pytest.mark.parametrize(('height', 'width'), SIZES)
+def test_any_picture_size_forward_and_backward(case, config, training, height, width):
+    if height % case.size_divisor or width % case.size_divisor:
+        pytest.skip(f'{case.name} takes sides divisible by {case.size_divisor}')
+    encoder = build(config).train(training)
+    picture = pictures(2, height, width).requires_grad_()
     features = encoder(picture)
-    assert [tuple(f.shape) for f in features] == expected_shapes(encoder, strides, 1, 48, 64)
-    sum((f * torch.randn_like(f)).sum() for f in features).backward()
-    unused = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    assert unused == []
+    assert [tuple(f.shape) for f in features] == [
+        (2, channels, -(-height // stride), -(-width // stride))
+        for channels, stride in zip(case.channels, case.strides, strict=True)
+    ]
+    weighed_sum(features).backward()
+    assert picture.grad.isfinite().all()
     assert picture.grad.abs().sum() > 0
+    gradients = {name: p.grad for name, p in encoder.named_parameters() if p.requires_grad}
+    assert [name for name, grad in gradients.items() if grad is None or not grad.isfinite().all()] == []
 
 
-@pytest.mark.parametrize(('config', 'strides'), SMALL)
-@pytest.mark.parametrize(('height', 'width'), [(64, 32), (33, 50), (17, 16), (16, 79), (1, 1)])
-def test_any_picture_size(config, strides, height, width):
-    encoder = build(config).eval()
-    picture = torch.randn(2, 3, height, width)
+@every_case
+def test_evaluation_treats_each_picture_alone_and_repeats_itself(case, config):
+    encoder = build(config).double().eval()
+    batch = pictures(3, dtype=torch.float64)
+    before = copy.deepcopy(encoder.state_dict())
     with torch.no_grad():
-        features = encoder(picture)
-    assert [tuple(f.shape) for f in features] == expected_shapes(encoder, strides, 2, height, width)
-    # The same as padding the picture by hand and cutting the features.
-    padded = torch.zeros(2, 3, -(-height // 16) * 16, -(-width // 16) * 16)
-    padded[:, :, :height, :width] = picture
-    with torch.no_grad():
-        whole = encoder(padded)
-    for feature, reference in zip(features, whole, strict=True):
-        assert torch.equal(feature, reference[:, :, : feature.shape[2], : feature.shape[3]])
-
-
-@pytest.mark.parametrize(('config', 'strides'), SMALL)
-def test_evaluation_treats_each_picture_alone(config, strides):
-    encoder = build(config).eval()
-    pictures = torch.randn(3, 3, 48, 64, dtype=torch.float64)
-    encoder.double()
-    with torch.no_grad():
-        together = encoder(pictures)
-        alone = [encoder(pictures[i : i + 1]) for i in range(3)]
+        together, again = encoder(batch), encoder(batch)
+        alone = [encoder(batch[i : i + 1]) for i in range(3)]
     for level, feature in enumerate(together):
+        assert torch.equal(feature, again[level])
         for i in range(3):
             torch.testing.assert_close(feature[i : i + 1], alone[i][level], rtol=1e-9, atol=1e-9)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
-@pytest.mark.parametrize(('config', 'strides'), SMALL)
-def test_checkpointing_changes_no_number(config, strides):
-    plain = build(dict(config, drop_path_rate=0.3))
-    sharpen_attention(plain)
-    saving = build(dict(config, drop_path_rate=0.3, with_cp=True))
-    saving.load_state_dict(plain.state_dict())
-    pictures = torch.randn(2, 3, 48, 64)
+@every_case
+def test_the_number_of_watched_attentions(case, config):
+    encoder = build(config)
+    assert len(attentions_of(encoder)) == case.num_attentions
+    watch = AttentionWatch(encoder)
+    with watch.listening() as similarities:
+        encoder(pictures(2))
+    assert len(watch.attentions) == len(similarities) == case.num_attentions
+
+
+@every_case
+def test_a_similarity_is_the_formula_on_the_attention_that_ran(case, config):
+    encoder = build(config).double()
+    sharpen_attention(encoder)
+    watch = AttentionWatch(encoder)
+    expected = []
+
+    def record(attention, inputs, output):
+        values, similarity = textbook_diversified_attention(*inputs, scale=attention.scale, threshold=2.0)
+        torch.testing.assert_close(output, values, rtol=1e-9, atol=1e-9)
+        expected.append(similarity.detach())
+
+    for attention in watch.attentions:
+        attention.register_forward_hook(record)
+    with watch.listening() as similarities:
+        encoder(pictures(2, dtype=torch.float64))
+    assert len(expected) == case.num_attentions
+    assert torch.cat(expected).max() > 0.01
+    for own, reference in zip(similarities, expected, strict=True):
+        torch.testing.assert_close(own, reference, rtol=1e-9, atol=1e-12)
+
+
+@every_case
+def test_watching_changes_no_feature_and_reaches_the_weights(case, config):
+    torch.manual_seed(3)
+    encoder = build(config).double()
+    sharpen_attention(encoder)
+    batch = pictures(2, dtype=torch.float64)
+    plain = encoder(batch)
+    with AttentionWatch(encoder).listening() as similarities:
+        features = encoder(batch)
+    for own, reference in zip(features, plain, strict=True):
+        torch.testing.assert_close(own, reference, rtol=1e-9, atol=1e-9)
+    torch.cat(similarities).mean().backward()
+    assert sum(p.grad.abs().sum() for p in encoder.parameters() if p.grad is not None) > 0
+
+
+@pytest.mark.parametrize(('case', 'config'), cases_that_support('with_cp'))
+def test_checkpointing_changes_no_number(case, config):
+    rates = dict(drop_path_rate=0.3, drop_rate=0.1)
+    options = {name: rate for name, rate in rates.items() if name in case.supports}
     results = []
-    for encoder in (plain, saving):
-        watch = AttentionWatch(encoder)
+    weights = None
+    for with_cp in (False, True):
+        encoder = build(dict(config, with_cp=with_cp, **options))
+        weights = weights or copy.deepcopy(encoder.state_dict())
+        encoder.load_state_dict(weights)
+        sharpen_attention(encoder)
         torch.manual_seed(5)
-        with watch.listening() as similarities:
-            features = encoder(pictures)
-        loss = sum(f.square().mean() for f in features) + torch.stack(similarities).mean()
+        with AttentionWatch(encoder).listening() as similarities:
+            features = encoder(pictures(2))
+        similarity = torch.stack([s.mean() for s in similarities]).mean()
+        loss = weighed_sum(features) + similarity
         loss.backward()
-        assert len(similarities) == 3
-        results.append((loss, [p.grad for p in encoder.parameters()], list(encoder.buffers())))
-    assert torch.stack(similarities).mean() > 0
-    (loss_a, grads_a, buffers_a), (loss_b, grads_b, buffers_b) = results
-    assert torch.equal(loss_a, loss_b)
-    assert all(torch.equal(a, b) for a, b in zip(grads_a, grads_b, strict=True))
-    # Running statistics counted once, although the forward pass ran twice.
-    assert all(torch.equal(a, b) for a, b in zip(buffers_a, buffers_b, strict=True))
+        assert len(similarities) == case.num_attentions, 'the second forward pass counts nothing'
+        assert similarity > 0
+        results.append([loss, *features, *(p.grad for p in encoder.parameters()), *encoder.buffers()])
+    for plain, saving in zip(*results, strict=True):
+        assert torch.equal(plain, saving)
 
 
-@pytest.mark.parametrize(('config', 'strides'), SMALL)
-def test_state_dict_round_trip(config, strides):
-    first = build(config, seed=1).eval()
-    second = build(config, seed=2).eval()
-    picture = torch.randn(1, 3, 32, 48)
+@pytest.mark.parametrize(('case', 'config'), cases_that_support('with_cp'))
+def test_checkpointing_keeps_less(case, config):
+    kept = []
+    for with_cp in (False, True):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t
+        ):
+            build(dict(config, with_cp=with_cp))(pictures(2))
+        kept.append(sum(sizes))
+    assert kept[1] < 0.7 * kept[0]
+
+
+@every_case
+def test_frozen_parts_get_no_gradient_and_leave_the_others_as_they_are(case, config):
+    gradients = []
+    for share in (0.0, 0.5):
+        encoder = build(config).double()
+        sharpen_attention(encoder)
+        parameters = list(encoder.named_parameters())
+        frozen = {name for name, _ in parameters[: int(share * len(parameters))]}
+        for name, parameter in parameters:
+            parameter.requires_grad_(name not in frozen and parameter.requires_grad)
+        with AttentionWatch(encoder, layers=[-1]).listening() as similarities:
+            features = encoder(pictures(2, dtype=torch.float64))
+        (weighed_sum(features) + similarities[0].mean()).backward()
+        gradients.append({name: p.grad for name, p in parameters if p.grad is not None})
+    whole, part = gradients
+    assert set(part) == set(whole) - frozen
+    assert part
+    for name, grad in part.items():
+        torch.testing.assert_close(grad, whole[name], rtol=1e-9, atol=1e-12)
+
+
+@every_case
+def test_state_dict_round_trip_through_a_file(case, config, tmp_path):
+    first, second = (build(config, seed=seed).eval() for seed in (1, 2))
+    set_random(first)
+    picture = pictures(1)
+    torch.save(first.state_dict(), tmp_path / 'weights.pth')
+    names = set(first.state_dict())
+    AttentionWatch(first)
+    assert set(first.state_dict()) == names, 'watching adds nothing to a checkpoint'
     with torch.no_grad():
         assert not torch.equal(first(picture)[-1], second(picture)[-1])
-        second.load_state_dict(copy.deepcopy(first.state_dict()), strict=True)
-        for a, b in zip(first(picture), second(picture), strict=True):
-            assert torch.equal(a, b)
+        second.load_state_dict(torch.load(tmp_path / 'weights.pth', weights_only=True), strict=True)
+        for own, reference in zip(second(picture), first(picture), strict=True):
+            assert torch.equal(own, reference)
 
 
-@pytest.mark.parametrize(('config', 'strides'), SMALL)
-@pytest.mark.parametrize('out_indices', [(0,), (1,), (0, 2), (1, 2), (3,), (0, 1, 2, 3)])
-def test_only_what_the_chosen_features_need_is_built(config, strides, out_indices):
-    whole = build(config)
-    part = build(dict(config, out_indices=out_indices))
-    extra = part.load_state_dict(whole.state_dict(), strict=False)
-    assert not extra.missing_keys
-    whole.eval()
-    part.eval()
-    picture = torch.randn(1, 3, 32, 48)
-    features = part(picture)
-    reference = whole(picture)
-    for feature, index in zip(features, out_indices, strict=True):
-        assert torch.equal(feature, reference[index])
-    sum((f * torch.randn_like(f)).sum() for f in features).backward()
-    assert [name for name, p in part.named_parameters() if p.grad is None] == []
+@every_case
+def test_a_copy_is_an_encoder_of_its_own(case, config):
+    encoder = build(config)
+    watch = AttentionWatch(encoder)
+    twin = copy.deepcopy(encoder)
+    picture = pictures(2)
+    with torch.no_grad():
+        expected = [f.clone() for f in encoder.eval()(picture)]
+        for own, reference in zip(twin.eval()(picture), expected, strict=True):
+            assert torch.equal(own, reference)
+        set_random(twin)
+        assert not torch.equal(twin(picture)[-1], expected[-1])
+        for own, reference in zip(encoder(picture), expected, strict=True):
+            assert torch.equal(own, reference)
+    with watch.listening() as similarities:
+        twin.train()(picture)
+        assert similarities == [], 'a watch hears its own encoder only'
+        encoder.train()(picture)
+    assert len(similarities) == case.num_attentions
+    own_modules = set(map(id, encoder.modules()))
+    assert not own_modules & set(map(id, twin.modules()))
 
 
-@pytest.mark.parametrize(
-    ('config', 'message'),
-    [
-        (dict(type='FAN', arch='huge'), 'base_hybrid'),
-        (dict(type='FAN', arch=dict(TINY_ARCH, width=3)), 'embed_dim'),
-        (dict(type='FAN', arch=TINY_ARCH, out_indices=(3, 1)), 'out_indices'),
-        (dict(type='FAN', arch=TINY_ARCH, out_indices=(4,)), 'out_indices'),
-        (dict(type='FAN', arch=TINY_ARCH, tap=dict(branches=4)), 'num_branches'),
-        (dict(type='FAN', arch=TINY_ARCH, tap=dict(num_branches=0)), 'num_branches'),
-    ],
-)
-def test_a_wrong_option_says_what_is_valid(config, message):
-    with pytest.raises(ValueError, match=message):
-        build(config)
+@every_case
+def test_moving_averages_of_the_weights(case, config):
+    encoder = build(config)
+    average = ExponentialMovingAverage(encoder, momentum=0.25)
+    average.update_parameters(encoder)
+    first = copy.deepcopy(dict(encoder.named_parameters()))
+    set_random(encoder)
+    average.update_parameters(encoder)
+    for name, parameter in average.module.named_parameters():
+        expected = 0.75 * first[name] + 0.25 * encoder.get_parameter(name)
+        torch.testing.assert_close(parameter, expected, rtol=1e-5, atol=1e-6)
+    reference = build(config).eval()
+    reference.load_state_dict(average.module.state_dict())
+    with torch.no_grad():
+        for own, other in zip(average.module.eval()(pictures(1)), reference(pictures(1)), strict=True):
+            assert torch.equal(own, other)
 
 
-def test_an_unknown_argument_lists_the_valid_ones():
-    with pytest.raises(TypeError, match=r"drop_path'.*did you mean 'drop_path_rate'.*with_cp"):
-        build(dict(type='FAN', arch=TINY_ARCH, drop_path=0.1))
+@pytest.mark.parametrize(('case', 'config'), [c for c in cases_that_support('tap') if 'tap' in c.values[1]])
+def test_tap_on_weights_that_had_none_starts_as_nearly_the_same_function(case, config):
+    """The stated tolerance: features move by less than 5 per cent of their spread."""
+    without = build(dict(case.config), seed=1).eval()
+    with_tap = build(config, seed=2).eval()
+    missing = with_tap.load_state_dict(without.state_dict(), strict=False)
+    assert missing.unexpected_keys == []
+    assert missing.missing_keys
+    assert all('dilation_predictor' in name for name in missing.missing_keys)
+    with torch.no_grad():
+        for own, reference in zip(with_tap(pictures(1)), without(pictures(1)), strict=True):
+            assert (own - reference).std() < 0.05 * reference.std()
+        last = with_tap(pictures(1))[-1]
+        assert not torch.equal(last, without(pictures(1))[-1]), 'TAP does act'
+
+
+@every_case
+def test_mixed_precision_stays_near_full_precision(case, config):
+    results = []
+    for enabled, with_cp in ((False, False), (True, False), (True, True)):
+        if with_cp and 'with_cp' not in case.supports:
+            continue
+        encoder = build(dict(config, with_cp=True) if with_cp else config)
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            with AttentionWatch(encoder).listening() as similarities:
+                features = encoder(pictures(2))
+            loss = weighed_sum([f.float() for f in features]) + torch.cat(similarities).mean()
+        loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in encoder.parameters()])
+        results.append([*(f.detach().float().flatten() for f in features), gradient])
+    for mixed in results[1:]:
+        for own, reference in zip(mixed, results[0], strict=True):
+            assert torch.cosine_similarity(own, reference, dim=0) > 0.95
+
+
+@every_case
+def test_an_unknown_argument_lists_the_valid_ones(case, config):
+    with pytest.raises(TypeError, match='no_such_argument') as caught:
+        build(dict(config, no_such_argument=1))
+    listed = str(caught.value).split('valid: ')[1].split(', ')
+    assert set(config) - {'type'} | case.supports <= set(listed)
+
+
+def test_a_case_that_names_no_registered_encoder_ends_the_run_with_status_2():
+    ghost = EncoderCase(
+        name='ghost', config=dict(type='NoSuchEncoder'), strides=(4,), channels=(8,), num_attentions=1
+    )
+    with pytest.raises(pytest.exit.Exception, match=r"case 'ghost': no encoder .*'NoSuchEncoder'") as caught:
+        check_registered([*ENCODERS, ghost])
+    assert caught.value.returncode == 2
