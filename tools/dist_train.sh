@@ -13,7 +13,7 @@ CONFIG=$1
 GPUS=$2
 shift 2
 PYTHON=${PYTHON:-python}
-# torchrun would set one thread a process where nothing is said; on the CPU share the cores instead.
+# As torchrun does where nothing is said, but without its warning: one thread a process.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec "$PYTHON" -m torch.distributed.run --nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}" \
     --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}" --nproc-per-node="$GPUS" \

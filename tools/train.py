@@ -3,6 +3,7 @@
     python tools/train.py configs/fan_tapadl_demo.py
     python tools/train.py configs/fan_tapadl_cityscapes.py --pretrained fan_base.pth --amp
     python tools/train.py configs/fan_tapadl_cityscapes.py --resume
+    python tools/train.py CONFIG --resume --allow-change optim_wrapper.optimizer.lr
     bash tools/dist_train.sh configs/fan_tapadl_cityscapes.py 4
 
 Exit status: 0 done, 1 unexpected error, 2 wrong input, 3 loss not finite, 4 disk full, 130 stopped by
@@ -38,6 +39,13 @@ def parse_args() -> argparse.Namespace:
         help='go on: from CKPT, or from the newest whole checkpoint of the work dir (none: starts fresh)',
     )
     parser.add_argument(
+        '--allow-change',
+        nargs='+',
+        metavar='KEY',
+        help='with --resume: settings that may differ from those of the saved run, e.g. optim_wrapper.optimizer.lr, '
+        'train_dataloader.dataset.data_root, or optim_wrapper for all below it; the new values then act',
+    )
+    parser.add_argument(
         '--pretrained', metavar='FILE', help="weights of the encoder to start from, e.g. ImageNet's"
     )
     parser.add_argument(
@@ -54,6 +62,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.resume and args.overwrite:
         parser.error('--resume and --overwrite exclude each other')
+    if args.allow_change and not args.resume:
+        parser.error('--allow-change only has a meaning with --resume')
     return args
 
 
@@ -68,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
         config=args.config,
         work_dir=args.work_dir,
         resume=args.resume,
+        allow_change=args.allow_change,
         pretrained=args.pretrained,
         amp=args.amp,
         seed=args.seed,

@@ -17,11 +17,11 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import get_dist_info
 from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader, get_external_models, get_mmcls_models, get_torchvision_models
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
+from mmseg_tapadl.utils.one_process import on_each_machine
 
 _TRUSTED: set[str] = set()
 # YYYYMMDD, maybe with a time of day: a digest that looks like one is so rare that it may go unchecked.
@@ -53,8 +53,10 @@ def load_plain_http(filename: str, map_location: Any = None) -> dict:
     """
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     target = folder / Path(urlparse(filename).path).name
-    rank, processes = get_dist_info()
-    if rank == 0 and not target.exists():
+
+    def fetch() -> None:
+        if target.exists():
+            return
         folder.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(
@@ -62,8 +64,9 @@ def load_plain_http(filename: str, map_location: Any = None) -> dict:
             )
         except (OSError, RuntimeError) as error:
             raise CheckpointError(f'{filename}: cannot be downloaded: {error}') from None
-    if processes > 1:
-        torch.distributed.barrier()
+
+    # Machines need not share a home.
+    on_each_machine(fetch)
     return read_checkpoint(target, map_location=map_location, trust=filename in _TRUSTED)
 
 

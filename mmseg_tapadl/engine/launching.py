@@ -1,8 +1,7 @@
 """Starting a run: its processes and its device."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -82,23 +81,16 @@ def _start_gloo(cfg: Config) -> None:
         os.environ.setdefault('MASTER_ADDR', os.environ.get('SLURM_LAUNCH_NODE_IPADDR', '127.0.0.1'))
         os.environ.setdefault('MASTER_PORT', '29500')
     if not is_distributed():
-        torch.distributed.init_process_group('gloo')
+        # The same setting as for mmengine's own start with CUDA.
+        seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
+        patience = {} if seconds is None else {'timeout': timedelta(seconds=seconds)}
+        torch.distributed.init_process_group('gloo', **patience)
     wrapper = dict(cfg.get('model_wrapper_cfg') or {})
     wrapper.setdefault('type', 'MMDistributedDataParallel')
     wrapper.setdefault('broadcast_buffers', False)
     wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
     wrapper['device_ids'] = None
     cfg.model_wrapper_cfg = wrapper
-
-
-@contextmanager
-def main_process_first() -> Iterator[bool]:
-    """The main process does the block first, the others wait for it; yields whether this is the main one."""
-    from mmengine.dist import barrier, is_main_process
-
-    first = is_main_process()
-    yield first
-    barrier()
 
 
 def _replace_sync_bn(node: Any) -> int:

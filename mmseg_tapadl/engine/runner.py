@@ -5,17 +5,18 @@ from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers
-from mmseg_tapadl.checkpoints.plain_data import restore_log_buffers
 from mmseg_tapadl.checkpoints.weights import load_weights
 from mmseg_tapadl.checkpoints.work_dir import newest_whole
 from mmseg_tapadl.engine.console import quiet_screen
+from mmseg_tapadl.engine.counting import refuse_epochs
 from mmseg_tapadl.engine.errors import NotFiniteError, RunMismatchError, RunStopped
+from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
+from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming
 from mmseg_tapadl.utils import InputError
 
 
@@ -42,11 +43,6 @@ class TrustedRunner(Runner):
         self._stage = 'start'
         super().__init__(*args, **kwargs)
 
-    @property
-    def is_resuming(self) -> bool:
-        """Whether a checkpoint is loaded to go on with its run, not to start from it or to test it."""
-        return bool(self._resume) and self._stage == 'train'
-
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds the logger and keeps the long dumps off the screen."""
         logger = super().build_logger(*args, **kwargs)
@@ -72,15 +68,16 @@ class TrustedRunner(Runner):
     def train(self) -> torch.nn.Module:
         """Trains, see mmengine's Runner; an unforeseen error is logged with the pictures it came with."""
         self._stage = 'train'
-        self.pictures_at_hand: list[str] = []
+        refuse_epochs(self.cfg)
         try:
             return super().train()
         except (InputError, NotFiniteError, RunStopped, OSError):
             raise
         except Exception:
-            if self.pictures_at_hand:
-                shown = ', '.join(self.pictures_at_hand)
-                self.logger.error(f'iteration {self.iter + 1} failed; the last pictures were {shown}')
+            for hook in self.hooks:
+                if isinstance(hook, ExactResumeHook) and hook.pictures_at_hand:
+                    shown = ', '.join(hook.pictures_at_hand)
+                    self.logger.error(f'iteration {self.iter + 1} failed; the last pictures were {shown}')
             raise
 
     @plain_readers()
@@ -101,7 +98,7 @@ class TrustedRunner(Runner):
         trained_here = self._stage == 'train'
         self._stage = 'test'
         self._has_loaded = self._has_loaded or trained_here
-        classes = self.test_dataloader.dataset.metainfo.get('classes') or ()
+        classes = classes_of(self.test_dataloader.dataset)
         outputs = getattr(getattr(self.bare_model, 'decode_head', None), 'num_classes', None)
         if outputs is not None and outputs != len(classes):
             raise RunMismatchError(
@@ -112,10 +109,7 @@ class TrustedRunner(Runner):
     @property
     def bare_model(self) -> torch.nn.Module:
         """The model without the wrappers of distributed training and test time augmentation."""
-        model = self.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
-        return model
+        return bare_model(self)
 
     @plain_readers()
     def load_or_resume(self) -> None:
@@ -126,15 +120,23 @@ class TrustedRunner(Runner):
         """
         if self._has_loaded or not self._resume or self._load_from is not None:
             super().load_or_resume()
+            if self._resume:
+                self.dump_config()
             return
         checkpoint = newest_whole(self.work_dir, self.logger.warning)
         if checkpoint is None:
             self.logger.info(f'--resume: no checkpoint in {self.work_dir}: the run starts fresh')
             # From here on this is a new run: hooks that ask must not think otherwise.
             self._resume = False
-            return
-        self.logger.info(f'--resume: going on from {checkpoint}')
-        self.resume(str(checkpoint))
+        else:
+            self.logger.info(f'--resume: going on from {checkpoint}')
+            self.resume(str(checkpoint))
+        self.dump_config()
+
+    def dump_config(self) -> None:
+        """Writes the config into the work dir; that of a saved run stays until it is sure that today's goes on with it."""
+        if not (self._resume and self._stage == 'start'):
+            super().dump_config()
 
     def resume(
         self,
@@ -143,35 +145,16 @@ class TrustedRunner(Runner):
         resume_param_scheduler: bool = True,
         map_location: Any = 'cpu',
     ) -> None:
-        """Goes on with a run; where the schedule was changed since, the new one decides the rate.
+        """Goes on with a run; arguments as mmengine's.
 
-        Args:
-            filename: The checkpoint.
-            resume_optimizer: Whether to take over the optimizer's state.
-            resume_param_scheduler: Whether to take over the schedule's state.
-            map_location: Where tensors are read to; the optimizer moves its own to the weights' device.
+        Tensors are read to the CPU unless ``map_location`` says otherwise; the optimizer moves its own to the
+        weights' device.
 
         Raises:
             CheckpointError: When the file has no training state or does not fit the model.
             RunMismatchError: When going on would mean something else than the saved run.
         """
-        self.use_new_schedule = False
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
-        if self.use_new_schedule:
-            self._replay_schedule()
-
-    def _replay_schedule(self) -> None:
-        """Brings the schedule of today's config to the current iteration, as if it had always been so."""
-        for group in self.optim_wrapper.optimizer.param_groups:
-            group['lr'] = group['initial_lr']
-        self.param_schedulers = self.build_param_scheduler(self.cfg.param_scheduler)
-        for _ in range(self.iter):
-            for scheduler in self.param_schedulers:
-                scheduler.step()
-        rates = sorted({group['lr'] for group in self.optim_wrapper.optimizer.param_groups})
-        self.logger.info(
-            f'the schedule changed: going on with a learning rate of {", ".join(f"{r:.4g}" for r in rates)}'
-        )
 
     def load_checkpoint(
         self,
@@ -203,7 +186,7 @@ class TrustedRunner(Runner):
         checkpoint = load_plain(filename, map_location)
         if 'state_dict' not in checkpoint:
             checkpoint = {'state_dict': checkpoint, 'meta': {}}
-        if self.is_resuming:
+        if is_resuming(self):
             missing = [key for key in ('optimizer', 'message_hub') if key not in checkpoint]
             if missing or 'iter' not in checkpoint.get('meta', {}):
                 raise CheckpointError(
@@ -211,10 +194,17 @@ class TrustedRunner(Runner):
                 )
         if self._stage == 'test':
             self._check_classes(checkpoint, filename)
-        restore_log_buffers(checkpoint)
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        try:
+            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        except RunMismatchError as error:
+            # Where the weights do not fit either, allowing the change would not help.
+            faults = load_weights(bare_model(self), checkpoint['state_dict'])
+            besides = f'. Besides, its weights do not fit the model: {"; ".join(faults)}' if faults else ''
+            raise RunMismatchError(f'{filename}: {error}{besides}') from None
         if strict is None:
-            strict = self.is_resuming or self._stage == 'test' or bool(self.cfg.get('load_from_strict', True))
+            strict = (
+                is_resuming(self) or self._stage == 'test' or bool(self.cfg.get('load_from_strict', True))
+            )
         faults = load_weights(self.bare_model, checkpoint['state_dict'])
         if faults and strict:
             raise CheckpointError(f'{filename}: does not fit the model: {"; ".join(faults)}')
@@ -227,7 +217,7 @@ class TrustedRunner(Runner):
     def _check_classes(self, checkpoint: dict, filename: str) -> None:
         trained = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
         theirs = [str(name) for name in trained.get('classes') or ()]
-        ours = [str(name) for name in self.test_dataloader.dataset.metainfo.get('classes') or ()]
+        ours = [str(name) for name in classes_of(self.test_dataloader.dataset)]
         if theirs and theirs != ours:
             raise RunMismatchError(
                 f'{filename} was trained on other classes ({len(theirs)}: {", ".join(theirs[:3])}, ...) '

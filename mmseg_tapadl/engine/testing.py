@@ -11,7 +11,8 @@ from mmseg.utils import register_all_modules
 from mmseg_tapadl.checkpoints.checkpoint_io import check_whole
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers, trust_checkpoint
 from mmseg_tapadl.engine.config import ConfigError, load_config
-from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
+from mmseg_tapadl.engine.launching import prepare_processes
+from mmseg_tapadl.utils.one_process import on_main_process
 
 
 @plain_readers()
@@ -76,9 +77,9 @@ def test(
     if hooks:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
     cfg.launch_notes = prepare_processes(cfg, launcher)
-    with main_process_first() as is_first:
-        if is_first and check_data is not None:
-            check_data(cfg, ['test'])
+    if check_data is not None:
+        check = check_data
+        on_main_process(lambda: check(cfg, ['test']))
     if 'runner_type' not in cfg:
         raise ConfigError(
             f"{config}: no runner_type; take it over from _base_/default_runtime.py (runner_type = 'TrustedRunner')"

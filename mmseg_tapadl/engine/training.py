@@ -15,7 +15,10 @@ from mmseg_tapadl.checkpoints.pretrained import check_encoder_coverage, start_en
 from mmseg_tapadl.checkpoints.work_dir import newest_whole, refuse_used
 from mmseg_tapadl.engine.any_device_amp import use_mixed_precision
 from mmseg_tapadl.engine.config import ConfigError, load_config
-from mmseg_tapadl.engine.launching import main_process_first, prepare_processes
+from mmseg_tapadl.engine.counting import refuse_epochs
+from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
+from mmseg_tapadl.engine.launching import prepare_processes
+from mmseg_tapadl.utils.one_process import on_main_process
 
 DataCheck = Callable[[Config, list[str]], None]
 
@@ -26,6 +29,7 @@ def train(
     *,
     work_dir: str | None = None,
     resume: str | None = None,
+    allow_change: list[str] | None = None,
     pretrained: str | None = None,
     amp: bool = False,
     seed: int | None = None,
@@ -42,6 +46,8 @@ def train(
         work_dir: Where checkpoints and logs go; None: ``work_dirs/<config name>``.
         resume: ``'auto'``: go on from the newest whole checkpoint in ``work_dir``, or start fresh when there
             is none; a path: go on from it; None: a new run.
+        allow_change: Keys of the config, each for all that stands below it, whose change since the checkpoint is
+            wanted; only with ``resume``.
         pretrained: Weights of the encoder to start from.
         amp: Mixed precision.
         seed: The run's seed; None: the config's.
@@ -59,6 +65,9 @@ def train(
     """
     cfg = load_config(config, cfg_options)
     register_all_modules(init_default_scope=True)
+    refuse_epochs(cfg)
+    if allow_change:
+        _allow(cfg, allow_change)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
     if seed is not None:
         cfg.setdefault('randomness', {})['seed'] = seed
@@ -70,13 +79,15 @@ def train(
     if pretrained:
         start_encoder_from(cfg, pretrained)
     cfg.launch_notes = prepare_processes(cfg, launcher)
-    with main_process_first() as is_first:
-        if is_first:
-            Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-            if not resume:
-                refuse_used(cfg.work_dir, overwrite)
-            if check_data is not None:
-                check_data(cfg, ['train', 'val'] if cfg.get('val_dataloader') else ['train'])
+
+    def prepare() -> None:
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+        if not resume:
+            refuse_used(cfg.work_dir, overwrite)
+        if check_data is not None:
+            check_data(cfg, ['train', 'val'] if cfg.get('val_dataloader') else ['train'])
+
+    on_main_process(prepare)
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
@@ -90,6 +101,17 @@ def train(
         check_encoder_coverage(runner, pretrained)
     runner.train()
     return runner
+
+
+def _allow(cfg: Config, keys: list[str]) -> None:
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    found = [hook for hook in hooks if hook and hook.get('type') == ExactResumeHook.__name__]
+    if not found:
+        raise ConfigError(
+            '--allow-change: the config has no ExactResumeHook, so that no change is looked for'
+        )
+    for hook in found:
+        hook['allow_change'] = list(keys)
 
 
 def _adopt_seed(cfg: Config, resume: str, trust: bool) -> None:

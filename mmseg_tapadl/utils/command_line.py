@@ -31,6 +31,7 @@ _PEER_LOST = (
     'Socket Timeout',
     'recvBytes',
     'remote process',
+    'another process',
 )
 
 

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from mmseg_tapadl.engine.hooks.metrics_json_hook import recorded_validations
+from mmseg_tapadl.engine.run_state import is_resuming
 
 
 @HOOKS.register_module()
@@ -21,7 +22,7 @@ class MissedValidationHook(Hook):
 
     def before_train_epoch(self, runner: Any) -> None:
         """Validates where the undisturbed run would have (all other hooks are ready by now)."""
-        if not runner.is_resuming or runner.val_loop is None or runner.iter < max(1, runner.val_begin):
+        if not is_resuming(runner) or runner.val_loop is None or runner.iter < max(1, runner.val_begin):
             return
         if runner.iter % runner.val_interval and runner.iter != runner.max_iters:
             return

@@ -9,6 +9,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
+from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming, optim_wrappers
+from mmseg_tapadl.utils.dataset_tree import leaf_datasets
+
 
 @HOOKS.register_module()
 class StartSummaryHook(Hook):
@@ -31,8 +34,8 @@ class StartSummaryHook(Hook):
         self.first_iter = runner.iter
         if not is_main_process():
             return
-        loader, optimizer = runner.train_dataloader, runner.optim_wrapper
-        names = runner.train_dataloader.dataset.metainfo.get('classes') or ()
+        loader, optimizer = runner.train_dataloader, optim_wrappers(runner)[0]
+        names = classes_of(loader.dataset)
         accumulate = optimizer._accumulative_counts
         per_update = loader.batch_size * runner.world_size * accumulate
         rates = sorted({group.get('initial_lr', group['lr']) for group in optimizer.optimizer.param_groups})
@@ -78,18 +81,27 @@ class StartSummaryHook(Hook):
 
 def weights_in_words(runner: Any) -> str:
     """Where the weights come from, in words."""
-    if runner.is_resuming:
+    if is_resuming(runner) and runner.iter > 0:
         return f'resumed after iteration {runner.iter}'
     if runner._load_from:
         return f'read from {runner._load_from}'
-    pretrained = (runner.cfg.model.get('backbone') or {}).get('init_cfg')
+    pretrained = _encoder(runner).get('init_cfg')
     if isinstance(pretrained, dict) and pretrained.get('type') == 'Pretrained':
         return f'encoder from {pretrained["checkpoint"]}, the rest random'
     return 'random (the paper starts from ImageNet weights: --pretrained FILE)'
 
 
+def _encoder(runner: Any) -> dict:
+    # A runner that was given a built model has no config of it.
+    model = runner.cfg.get('model')
+    return (model.get('backbone') or {}) if isinstance(model, dict) else {}
+
+
 def _root(dataset: Any) -> str:
-    return str(getattr(dataset, 'data_root', None) or type(dataset).__name__)
+    leaves = list(leaf_datasets(dataset))
+    return ' and '.join(
+        dict.fromkeys(str(getattr(leaf, 'data_root', None) or type(leaf).__name__) for leaf in leaves)
+    )
 
 
 def _validation(runner: Any) -> str:
@@ -105,8 +117,8 @@ def _listed(names: Any) -> str:
 
 
 def _model(runner: Any) -> str:
-    model = runner.bare_model
-    backbone = runner.cfg.model.get('backbone') or {}
+    model = bare_model(runner)
+    backbone = _encoder(runner)
     count = sum(p.numel() for p in model.parameters()) / 1e6
     arch = f' {backbone["arch"]}' if isinstance(backbone.get('arch'), str) else ''
     parts = [

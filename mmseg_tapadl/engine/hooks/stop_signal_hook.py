@@ -68,8 +68,16 @@ class StopSignalHook(Hook):
         number = self._agreed_signal(runner)
         if number:
             self.after_train(runner)
-            message = f'stopped in the validation after iteration {runner.iter}, saved as {saver.last_ckpt}'
-            raise RunStopped(number, f'{signal.Signals(number).name}: {message}; go on with --resume')
+            name = signal.Signals(number).name
+            # A run that just went on from a checkpoint has not written one: it may lie elsewhere (--resume PATH).
+            where = (
+                f'saved as {saver.last_ckpt}; go on with --resume'
+                if saver.last_ckpt
+                else 'whose checkpoint is the one that was resumed; go on as before'
+            )
+            raise RunStopped(
+                number, f'{name}: stopped in the validation after iteration {runner.iter}, {where}'
+            )
 
     def _agreed_signal(self, runner: Any) -> int:
         if not runner.distributed:

@@ -9,7 +9,7 @@ from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
-from mmseg_tapadl.checkpoints.plain_data import to_plain
+from mmseg_tapadl.checkpoints.plain_data import restore_log_buffers, to_plain
 from mmseg_tapadl.checkpoints.work_dir import (
     BEST_RECORD,
     check_free_space,
@@ -18,7 +18,9 @@ from mmseg_tapadl.checkpoints.work_dir import (
     read_best_record,
     step_of,
 )
-from mmseg_tapadl.utils import write_json
+from mmseg_tapadl.engine.counting import refuse_epochs
+from mmseg_tapadl.engine.run_state import is_resuming
+from mmseg_tapadl.utils import InputError, write_json
 
 # Adam keeps two numbers for each weight beside the weight itself.
 _BYTES_PER_WEIGHT = 12
@@ -56,9 +58,9 @@ class WholeCheckpointHook(CheckpointHook):
         by_epoch: bool = False,
     ) -> None:
         if by_epoch:
-            raise ValueError('WholeCheckpointHook counts iterations: by_epoch must be False')
+            raise InputError('WholeCheckpointHook counts iterations: by_epoch must be False')
         if max_keep_ckpts in (0, 1):
-            raise ValueError('max_keep_ckpts must be at least 2 (one to fall back on), or -1 to keep all')
+            raise InputError('max_keep_ckpts must be at least 2 (one to fall back on), or -1 to keep all')
         super().__init__(
             interval=interval,
             by_epoch=False,
@@ -71,6 +73,17 @@ class WholeCheckpointHook(CheckpointHook):
         )
         self._due = False
         self.saved_step = -1
+
+    def before_run(self, runner: Any) -> None:
+        """Refuses a training that counts epochs, under mmengine's own Runner too."""
+        if runner._train_loop is not None:
+            refuse_epochs(runner.cfg)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Reads what :meth:`before_save_checkpoint` made of the log; the state to go on from is a saved one."""
+        restore_log_buffers(checkpoint)
+        if is_resuming(runner):
+            self.saved_step = checkpoint.get('meta', {}).get('iter', -1)
 
     def before_train(self, runner: Any) -> None:
         """Checks the free space and takes over the best score so far."""

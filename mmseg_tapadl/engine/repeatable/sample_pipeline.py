@@ -1,29 +1,24 @@
-"""A data set's pipeline that is seeded per sample and names the files when it fails."""
+"""A data set's pipeline that names the files when it fails and checks the labels."""
 
 from typing import Any
 
 from mmengine.dataset import Compose
 
 from mmseg_tapadl.engine.errors import SampleError
-from mmseg_tapadl.engine.repeatable.random_streams import seeded, stream_seed
 
 
 class SamplePipeline(Compose):
-    """The same transforms in the same order, in a frame of their own randomness.
+    """The same transforms in the same order.
 
     Args:
         pipeline: The pipeline to replace.
-        seed: The run's seed, or None to leave randomness alone (validation and testing).
         num_classes: Number of classes; labels of training samples may hold 0 to ``num_classes - 1`` and
             ``ignore_index``. None leaves them unchecked.
         ignore_index: The label of pixels that do not count.
     """
 
-    def __init__(
-        self, pipeline: Compose, *, seed: int | None, num_classes: int | None = None, ignore_index: int = 255
-    ) -> None:
+    def __init__(self, pipeline: Compose, *, num_classes: int | None = None, ignore_index: int = 255) -> None:
         self.transforms = pipeline.transforms
-        self.seed = seed
         self.num_classes = num_classes
         self.ignore_index = ignore_index
 
@@ -34,14 +29,9 @@ class SamplePipeline(Compose):
             SampleError: With the image's and the label's path, in place of any error of a transform, and for
                 labels that are no classes (the loss would fail later without a name).
         """
-        position = getattr(data.get('sample_idx'), 'position', None)
         files = f'image {data.get("img_path", "unknown")}, label {data.get("seg_map_path", "none")}'
         try:
-            if self.seed is None or position is None:
-                sample = super().__call__(data)
-            else:
-                with seeded(stream_seed(self.seed, 'sample', position)):
-                    sample = super().__call__(data)
+            sample = super().__call__(data)
         except Exception as error:
             reason: Any = str(error).strip() or type(error).__name__
             raise SampleError(f'{files}: {type(error).__name__}: {reason}') from error
