@@ -1,4 +1,2 @@
 _base_ = './fan_camvid.py'
-model = dict(
-    loss_attention=dict(_delete_=True, type='AttentionDiversificationLoss', threshold=2.0, loss_weight=1.0)
-)
+model = dict(loss_attention=dict(type='AttentionDiversificationLoss', threshold=2.0, loss_weight=1.0))

@@ -1,2 +1,2 @@
 _base_ = './fan_cityscapes.py'
-model = dict(backbone=dict(tap=dict(_delete_=True, num_branches=4)))
+model = dict(backbone=dict(tap=dict(num_branches=4)))

@@ -1,5 +1,5 @@
 _base_ = './fan_demo.py'
 model = dict(
-    backbone=dict(tap=dict(_delete_=True, num_branches=4)),
-    loss_attention=dict(_delete_=True, type='AttentionDiversificationLoss', threshold=2.0, loss_weight=1.0),
+    backbone=dict(tap=dict(num_branches=4)),
+    loss_attention=dict(type='AttentionDiversificationLoss', threshold=2.0, loss_weight=1.0),
 )

@@ -80,6 +80,7 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
         except (KeyError, IndexError, TypeError, AssertionError) as error:
             raise ConfigError(f'--cfg-options {" ".join(cfg_options)}: {error}') from error
     check_names(cfg, name)
+    _drop_stray_deletes(cfg._cfg_dict)
     cfg.setdefault('default_scope', 'mmseg')
     return cfg
 
@@ -106,6 +107,17 @@ def check_names(cfg: Config, name: str) -> None:
             raise ConfigError(
                 f"{name}: unknown key '{key}': did you mean '{near[0]}'? (A variable of your own needs another name.)"
             )
+
+
+def _drop_stray_deletes(node: Any) -> None:
+    """Takes out each ``_delete_`` that found nothing to delete: mmengine would hand it to a constructor."""
+    if isinstance(node, dict):
+        node.pop('_delete_', None)
+        for item in node.values():
+            _drop_stray_deletes(item)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            _drop_stray_deletes(item)
 
 
 def _similar_file(name: str) -> str:

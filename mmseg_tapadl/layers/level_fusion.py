@@ -19,7 +19,11 @@ from mmseg_tapadl.layers.add_upsampled import add_upsampled
 
 
 def fuse_levels(
-    features: Sequence[Tensor], projections: Sequence[tuple[Tensor, Tensor | None]], fuse_weight: Tensor
+    features: Sequence[Tensor],
+    projections: Sequence[tuple[Tensor, Tensor | None]],
+    fuse_weight: Tensor,
+    *,
+    align_corners: bool = False,
 ) -> Tensor:
     """Projects, upsamples, concatenates (last level first) and fuses features by a 1x1 convolution.
 
@@ -28,6 +32,7 @@ def fuse_levels(
         projections: For each level the weight (E_i, C_i) and bias (E_i,) or ``None`` of its projection.
         fuse_weight: Weight (E, sum of E_i, 1, 1) or (E, sum of E_i) of the 1x1 convolution over the
             projected levels concatenated from the last to the first.
+        align_corners: How levels are upsampled, as in ``interpolate``.
 
     Returns:
         The fused features (B, E, H_1, W_1).
@@ -61,7 +66,7 @@ def fuse_levels(
         by_size[key] = by_size[key].add_(own) if key in by_size else own
     fused = by_size.pop(size)
     for own_size, own in by_size.items():
-        fused = add_upsampled(fused, own.unflatten(2, own_size), size)
+        fused = add_upsampled(fused, own.unflatten(2, own_size), size, align_corners=align_corners)
     return fused.unflatten(2, size)
 
 

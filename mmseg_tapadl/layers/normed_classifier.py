@@ -46,8 +46,15 @@ def normed_classifier(
 
     Returns:
         Logits (B, K, H, W), in float32 at least.
+
+    Raises:
+        ValueError: As the norm itself: the batch's statistics are asked of one value a channel.
     """
     uses_batch = norm.training or norm.running_mean is None
+    if uses_batch and x.numel() == x.shape[1]:
+        raise ValueError(
+            f'Expected more than 1 value per channel when training, got input size {tuple(x.shape)}'
+        )
     momentum = 0.0
     if norm.training and norm.running_mean is not None:
         norm.num_batches_tracked.add_(1)

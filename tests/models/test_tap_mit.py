@@ -181,5 +181,5 @@ def test_it_is_an_mmseg_encoder():
     encoder = ours()
     assert isinstance(encoder, MixVisionTransformer)
     assert encoder.num_layers == [2, 1, 1]
-    with pytest.raises(TypeError, match=r'num_stages.*valid: arch, tap'):
-        ours(num_stages=4)
+    with pytest.raises(TypeError, match=r'patch_norm.*valid: arch, tap'):
+        ours(patch_norm=True)

@@ -14,12 +14,10 @@ model = dict(
     backbone=dict(
         type='TAPMixVisionTransformer',
         arch='b5',
-        tap=None,
         drop_path_rate=0.1,
         with_cp=False,
         out_indices=(0, 1, 2, 3),
         tap_norm_cfg=norm_cfg,
-        init_cfg=None,
     ),
     decode_head=dict(
         type='FastSegformerHead',
@@ -32,7 +30,6 @@ model = dict(
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     ),
-    loss_attention=None,
     train_cfg=dict(),
     test_cfg=dict(mode='slide', crop_size=(1024, 1024), stride=(768, 768)),
 )

@@ -1,7 +1,7 @@
 """The sizes of SegFormer's encoder MiT, as data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from mmseg_tapadl.utils.errors import InputError
@@ -43,6 +43,40 @@ MIT_ARCHS = {
 }
 
 
+_DEFAULT = 'b0'
+# What mmseg's MixVisionTransformer takes where a config of its own leaves a size out.
+_MMSEG_DEFAULTS = MiTArch(64, (3, 4, 6, 3), num_heads=(1, 2, 4, 8))
+
+
+def choose_mit_arch(
+    arch: str | Mapping[str, Any] | None, num_stages: int | None, mmseg_sizes: Mapping[str, Any]
+) -> MiTArch:
+    """The size that an encoder's arguments ask for: by ``arch``, or by mmseg's own keywords.
+
+    Args:
+        arch: As for :func:`get_mit_arch`, or ``None``.
+        num_stages: mmseg's keyword, or ``None``.
+        mmseg_sizes: mmseg's keywords of sizes (the fields of :class:`MiTArch`), ``None`` where not given. Once
+            one is given, mmseg's defaults stand for the others.
+
+    Raises:
+        InputError: Both ways at once, a ``num_stages`` that is not that of the sizes, and as for
+            :func:`get_mit_arch`.
+    """
+    given = {name: value for name, value in mmseg_sizes.items() if value is not None}
+    if num_stages is None and not given:
+        return get_mit_arch(_DEFAULT if arch is None else arch)
+    if arch is not None:
+        names = ', '.join([*given, *([] if num_stages is None else ['num_stages'])])
+        raise InputError(f'arch={arch!r} and {names}: give the sizes one way; leave out arch or the others')
+    sizes = get_mit_arch({**asdict(_MMSEG_DEFAULTS), **given})
+    if num_stages is not None and num_stages != len(sizes.num_layers):
+        raise InputError(
+            f'num_stages={num_stages}: num_layers and the other sizes are for {len(sizes.num_layers)} stages'
+        )
+    return sizes
+
+
 def get_mit_arch(arch: str | Mapping[str, Any]) -> MiTArch:
     """Finds a size by name, or makes one from its numbers.
 
@@ -52,6 +86,8 @@ def get_mit_arch(arch: str | Mapping[str, Any]) -> MiTArch:
     Raises:
         InputError: An unknown name or field, or sequences of different lengths; the valid ones are listed.
     """
+    if not isinstance(arch, (str, Mapping)):
+        raise InputError(f'arch={arch!r}: one of {", ".join(MIT_ARCHS)}, or a dict of its sizes')
     if isinstance(arch, str):
         if arch not in MIT_ARCHS:
             raise InputError(f"unknown arch '{arch}'; valid: {', '.join(MIT_ARCHS)}, or a dict of its sizes")

@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers import TokenAwareAvgPool, checkpoint_module, to_grid
-from mmseg_tapadl.models.backbones.mit_arch import get_mit_arch
+from mmseg_tapadl.models.backbones.mit_arch import choose_mit_arch
 from mmseg_tapadl.models.backbones.mit_block import MiTBlock
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
@@ -30,10 +30,15 @@ class TAPMixVisionTransformer(MixVisionTransformer):
     Parameter names are mmseg's (TAP's are added as ``dilation_predictor``), so its SegFormer checkpoints load
     unchanged; with ``tap=None`` the function is the same. Any picture size.
 
+    A config of mmseg keeps its keywords: sizes are given by ``arch`` or, as there, one by one.
+
     Args:
-        arch: A size by name (``MIT_ARCHS``) or a dict with the fields of ``MiTArch``.
+        arch: A size by name (``MIT_ARCHS``) or a dict with the fields of ``MiTArch``; ``None`` is ``'b0'``, unless
+            one of mmseg's sizes is given.
         tap: ``dict(num_branches=4)`` puts token-aware average pooling before each self-attention; ``None``
             leaves it out.
+        embed_dims, num_stages, num_layers, num_heads, patch_sizes, strides, sr_ratios: mmseg's own way to give the
+            sizes, in place of ``arch``; once one is given, mmseg's defaults stand for the others.
         in_channels: Channels of a picture.
         mlp_ratio: Widening inside the MixFFN.
         qkv_bias: Biases in the attention.
@@ -47,18 +52,26 @@ class TAPMixVisionTransformer(MixVisionTransformer):
         norm_cfg: The layer norms, as in mmseg's MiT.
         tap_norm_cfg: The batch norm of TAP's predictor, e.g. ``dict(type='SyncBN')``.
         act_cfg: Activation of the MixFFN.
+        pretrained: mmseg's older way to name the file of the weights; excludes ``init_cfg``.
         init_cfg: mmengine's way to load weights, e.g. ``dict(type='Pretrained', checkpoint=FILE)``.
 
     Raises:
-        InputError: An unknown arch, or an out index that is no stage.
+        InputError: An unknown arch, sizes given both ways or of different lengths, or an out index that is no stage.
     """
 
     def __init__(
         self,
-        arch: str | Mapping[str, Any] = 'b0',
+        arch: str | Mapping[str, Any] | None = None,
         tap: Mapping[str, Any] | None = None,
         *,
         in_channels: int = 3,
+        embed_dims: int | None = None,
+        num_stages: int | None = None,
+        num_layers: Sequence[int] | None = None,
+        num_heads: Sequence[int] | None = None,
+        patch_sizes: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        sr_ratios: Sequence[int] | None = None,
         mlp_ratio: int = 4,
         qkv_bias: bool = True,
         drop_rate: float = 0.0,
@@ -69,9 +82,21 @@ class TAPMixVisionTransformer(MixVisionTransformer):
         norm_cfg: Mapping[str, Any] | None = None,
         tap_norm_cfg: Mapping[str, Any] | None = None,
         act_cfg: Mapping[str, Any] | None = None,
+        pretrained: str | None = None,
         init_cfg: Mapping[str, Any] | list | None = None,
     ):
-        sizes = get_mit_arch(arch)
+        sizes = choose_mit_arch(
+            arch,
+            num_stages,
+            dict(
+                embed_dims=embed_dims,
+                num_layers=num_layers,
+                num_heads=num_heads,
+                patch_sizes=patch_sizes,
+                strides=strides,
+                sr_ratios=sr_ratios,
+            ),
+        )
         num_stages = len(sizes.num_layers)
         if not out_indices or not set(out_indices) <= set(range(num_stages)):
             raise InputError(f'out_indices={tuple(out_indices)}: the stages are 0 to {num_stages - 1}')
@@ -89,6 +114,7 @@ class TAPMixVisionTransformer(MixVisionTransformer):
             sr_ratios=list(sizes.sr_ratios),
             out_indices=tuple(out_indices),
             norm_cfg=layer_norm,
+            pretrained=pretrained,
             init_cfg=init_cfg,
             with_cp=with_cp,
         )

@@ -9,12 +9,14 @@ from mmseg_tapadl.utils.errors import InputError
 def num_tap_branches(tap: Mapping[str, Any] | None) -> int | None:
     """Reads ``tap``: ``None`` (no pooling) or ``dict(num_branches=K)``, K >= 1, 4 unless given.
 
+    ``_delete_`` is passed over: mmengine leaves it in where the base config has no ``tap`` to replace.
+
     Raises:
         InputError: Another key, or a K that is not a positive whole number.
     """
     if tap is None:
         return None
-    unknown = set(tap) - {'num_branches'}
+    unknown = set(tap) - {'num_branches', '_delete_'}
     if unknown:
         raise InputError(f'tap has no option {", ".join(sorted(unknown))}; valid: num_branches')
     num_branches = tap.get('num_branches', 4)

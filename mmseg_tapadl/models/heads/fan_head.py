@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers import fuse_levels
-from mmseg_tapadl.models.heads.fused_classifier import classify_fused
+from mmseg_tapadl.models.heads.fused_classifier import check_fusing_head, classify_fused
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
@@ -28,15 +28,20 @@ class FANHead(BaseDecodeHead):
     """The released decode head, computed without its 4 x ``channels`` wide intermediate.
 
     The function is: each level through its linear layer to ``channels``, upsampled (bilinear) to the size of
-    the first, concatenated in the order level 4, 3, 2, 1; a 1x1 convolution without bias, norm, ReLU; Dropout2d
-    and the classifier. All before the norm is linear and commutes with the upsampling, so ``fuse_levels``
-    applies each level's part of the convolution at the level's own resolution.
+    the first, concatenated in the order level 4, 3, 2, 1; a 1x1 convolution (with a bias where there is no norm),
+    norm, activation; Dropout2d and the classifier. All before the norm is linear and commutes with the upsampling,
+    so ``fuse_levels`` applies each level's part of the convolution at the level's own resolution.
 
     Args:
         in_channels: Channels of the four features.
         channels: Width of the fused feature.
         in_index: Which features of the encoder the levels 1 to 4 are.
-        **kwargs: The arguments of mmseg's ``BaseDecodeHead`` (``num_classes``, ``norm_cfg``, ``loss_decode``).
+        input_transform: mmseg's keyword; this head reads several levels.
+        **kwargs: The arguments of mmseg's ``BaseDecodeHead`` (``num_classes``, ``norm_cfg``, ``act_cfg``,
+            ``align_corners``, ``loss_decode``).
+
+    Raises:
+        InputError: Not four levels, another ``input_transform``, or a ``conv_cfg`` that is no plain convolution.
     """
 
     def __init__(
@@ -45,10 +50,12 @@ class FANHead(BaseDecodeHead):
         channels: int = 768,
         *,
         in_index: Sequence[int] = (0, 1, 2, 3),
+        input_transform: str = 'multiple_select',
         **kwargs: Any,
     ):
+        check_fusing_head(input_transform, kwargs.get('conv_cfg'))
         super().__init__(
-            list(in_channels), channels, in_index=list(in_index), input_transform='multiple_select', **kwargs
+            list(in_channels), channels, in_index=list(in_index), input_transform=input_transform, **kwargs
         )
         if len(self.in_channels) != 4:
             raise InputError(f'in_channels={list(in_channels)}: this head fuses four levels')
@@ -67,5 +74,6 @@ class FANHead(BaseDecodeHead):
             levels,
             [(p.weight, p.bias) for p in projections],
             self.linear_fuse.conv.weight,
+            align_corners=bool(self.align_corners),
         )
         return classify_fused(self, self.linear_fuse, fused)

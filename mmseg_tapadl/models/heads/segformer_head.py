@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmseg_tapadl.models.heads.fused_classifier import classify_fused
+from mmseg_tapadl.models.heads.fused_classifier import check_fusing_head, classify_fused
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 
 
@@ -27,7 +27,12 @@ class FastSegformerHead(SegformerHead):
         channels: Width of each projected level and of the fused feature.
         in_index: Which features of the encoder to use.
         interpolate_mode: How levels are upsampled; any mode of ``interpolate`` for pictures is linear and commutes.
-        **kwargs: The arguments of mmseg's ``BaseDecodeHead`` (``num_classes``, ``norm_cfg``, ``loss_decode``).
+        input_transform: mmseg's keyword; this head reads several levels.
+        **kwargs: The arguments of mmseg's ``BaseDecodeHead`` (``num_classes``, ``norm_cfg``, ``act_cfg``,
+            ``align_corners``, ``loss_decode``).
+
+    Raises:
+        InputError: Another ``input_transform``, or a ``conv_cfg`` that is no plain convolution.
     """
 
     def __init__(
@@ -37,8 +42,10 @@ class FastSegformerHead(SegformerHead):
         *,
         in_index: Sequence[int] = (0, 1, 2, 3),
         interpolate_mode: str = 'bilinear',
+        input_transform: str = 'multiple_select',
         **kwargs: Any,
     ):
+        check_fusing_head(input_transform, kwargs.get('conv_cfg'))
         super().__init__(
             interpolate_mode=interpolate_mode,
             in_channels=list(in_channels),

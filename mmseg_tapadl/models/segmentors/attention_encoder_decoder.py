@@ -34,6 +34,8 @@ class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
         super().__init__(**kwargs)
         self.attention_watch: AttentionWatch | None = None
         if loss_attention is not None:
+            # mmengine leaves _delete_ in where the base config has no loss_attention to replace.
+            loss_attention = {key: value for key, value in loss_attention.items() if key != '_delete_'}
             self.loss_attention = MODELS.build(loss_attention)
             self.attention_watch = self.loss_attention.watch(self.backbone)
 
