@@ -29,12 +29,16 @@ from mmseg_tapadl.models.heads import FANHead
 class TextbookAttention(WatchableAttention):
     """Attention with its N x M matrix in memory, in training and in evaluation, watched or not."""
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Maps q (B, H, N, D), k and v (B, H, M, D) to the attended values (B, H, N, D)."""
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, **terms: Any) -> Tensor:
+        """Maps q (B, H, N, D), k and v (B, H, M, D) to the attended values; ``terms`` are bias, gain, num_prefix."""
         if self.threshold is None or not self.training:
             scale = q.shape[-1] ** -0.5 if self.scale is None else self.scale
-            return torch.softmax(scale * q @ k.transpose(-2, -1), dim=-1) @ v
-        out, similarity = textbook_diversified_attention(q, k, v, scale=self.scale, threshold=self.threshold)
+            if not terms:
+                return torch.softmax(scale * q @ k.transpose(-2, -1), dim=-1) @ v
+            return textbook_diversified_attention(q, k, v, scale=scale, **terms)[0]
+        out, similarity = textbook_diversified_attention(
+            q, k, v, scale=self.scale, threshold=self.threshold, **terms
+        )
         self.report(similarity)
         return out
 

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_tapadl.layers.diversified_attention import diversified_attention
+from mmseg_tapadl.layers.diversified_attention import (
+    Gain,
+    check_num_prefix,
+    diversified_attention,
+    gained_attention,
+)
+from mmseg_tapadl.layers.score_terms import as_score_tensor
 from mmseg_tapadl.utils.errors import InputError
 
 
@@ -26,12 +32,14 @@ class WatchableAttention(nn.Module):
     """Softmax attention that a loss can watch; by itself it is fused attention and nothing more.
 
     While no :class:`AttentionWatch` has armed it, and always in evaluation, it calls
-    ``scaled_dot_product_attention`` and collects nothing. Armed and in training it computes the
-    similarity beside the attention, and hands it to the watches that are listening.
+    ``scaled_dot_product_attention`` (with a gain, the blockwise pass that needs no N x M matrix) and collects
+    nothing. Armed and in training it computes the similarity beside the attention, and hands it to the
+    watches that are listening.
 
     Args:
         scale: Factor of the scores; ``None`` is ``D ** -0.5``.
-        attn_drop_rate: Dropout of the attention in training, from 0 to below 1. It cannot be watched above 0.
+        attn_drop_rate: Dropout of the attention in training, from 0 to below 1. It cannot be watched above 0,
+            nor go with a gain.
 
     Raises:
         ValueError: An ``attn_drop_rate`` that is no such rate.
@@ -47,16 +55,57 @@ class WatchableAttention(nn.Module):
         self._sinks: list[list[Tensor]] = []
         self._must_have_grad = False
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Maps q (B, H, N, D), k and v (B, H, M, D) to the attended values (B, H, N, D)."""
-        if self.threshold is None or not self.training:
-            dropout = self.attn_drop_rate if self.training else 0.0
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=self.scale)
-        # Armed, the same path is taken whether or not a watch listens: activation checkpointing
-        # runs it again in the backward pass and must rebuild the same tensors, but count nothing twice.
-        out, similarity = diversified_attention(q, k, v, scale=self.scale, threshold=self.threshold)
-        self.report(similarity)
-        return out
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        bias: Tensor | None = None,
+        gain: Gain | None = None,
+        num_prefix: int = 0,
+    ) -> Tensor:
+        """Maps q (B, H, N, D), k and v (B, H, M, D) to the attended values (B, H, N, D).
+
+        Args:
+            q: Queries.
+            k: Keys.
+            v: Values.
+            bias: Added to the scores; broadcasts to (B, H, N, M). A mask is a bias of -inf.
+            gain: Multiplies the scores before the bias is added: a tensor that broadcasts to (B, H, N, M), or a
+                function of a slice of the queries (see ``diversified_attention``).
+            num_prefix: How many of the first queries and keys are no patches, so that their similarity is not asked.
+
+        Raises:
+            ValueError: Shapes that do not fit, a ``num_prefix`` that leaves no patch, a gain with dropout.
+            NoGradientError: See :meth:`report`.
+        """
+        if self.threshold is not None and self.training:
+            # Armed, the same path is taken whether or not a watch listens: activation checkpointing
+            # runs it again in the backward pass and must rebuild the same tensors, but count nothing twice.
+            out, similarity = diversified_attention(
+                q,
+                k,
+                v,
+                scale=self.scale,
+                threshold=self.threshold,
+                bias=bias,
+                gain=gain,
+                num_prefix=num_prefix,
+            )
+            self.report(similarity)
+            return out
+        check_num_prefix(num_prefix, q, k)
+        dropout = self.attn_drop_rate if self.training else 0.0
+        if gain is not None:
+            if dropout > 0:
+                raise ValueError(
+                    f'attn_drop_rate={dropout}: attention with a gain has no dropout; set it to 0.0'
+                )
+            return gained_attention(q, k, v, gain, scale=self.scale, bias=bias)
+        if bias is not None:
+            bias = as_score_tensor('bias', bias, (*q.shape[:3], k.shape[2]), q.device).to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=self.scale)
 
     def report(self, similarity: Tensor) -> None:
         """Hands the similarity (B,) of this pass to the watches that are listening.

@@ -1,47 +1,142 @@
 """Attention that also says how much its queries attend alike: the heart of the diversification loss.
 
-Legend: B images, H heads, N queries, M keys, D channels of a head, E channels of a value's head.
-P is the attention (B, H, N, M), a_i the mean over the heads of its row i, and T(x) keeps the entries
-of x above ``threshold / M``. With abar the mean of the a_i, the similarity of an image is
+Legend, here and in the files that compute it:
 
-    L = 1/N sum_i cos(T(abar), T(a_i)),    0 where either is a zero vector.
+    B        batch entries: images, or windows of images
+    H        heads
+    N, M     queries and keys; N', M' the patches among them, without the prefix tokens
+    D, E     channels of a head of q and k, and of v
+    C, G     bias and gain, which broadcast to (B, H, N, M)
+    P        the attention (B, H, N, M) = softmax_j(S), S = G R + C, R = scale q k^T
+    a_i      the mean over the heads of row i of P, patches only: (M',)
+    abar     the mean of the a_i over the patches
+    T(x)     keeps the entries of x above t = threshold / M' and sets the others to 0
+    m_i, s   T(a_i) and T(abar)
+    x^       x at length 1; of a zero vector, zero
 
-Low is diverse. The formula as it stands is in ``layers/textbook.py``; it needs all of P. Written as
-L = 1/N s^ . u, where s^ is T(abar) at length 1 and u is the sum of the T(a_i) at length 1, it needs
-two sums over the queries, which ``layers/blockwise_attention.py`` takes on one pass over P.
+The similarity of a batch entry is
+
+    L = 1/N' sum_i s^ . m^_i  =  1/N' s^ . u,    u = sum_i m^_i.
+
+The first form, in ``layers/textbook.py``, needs all of P. The second needs two sums over the queries, which
+``layers/blockwise_attention.py`` takes in one pass over blocks of P. With g the gradient of L, that of row i is
+
+    e_i = g/N' [ 1(a_i > t) (s^ - (s^ . m^_i) m^_i) / |m_i|  +  1(abar > t) (u - (s^ . u) s^) / (N' |s|) ],
+
+zero outside the patches, and the backward pass is
+
+    dP^h = dO^h V^h^T + e / H      dS = P (dP - rowsum(P dP))      dR = dS G
+    dq = scale dR k    dk = scale dR^T q    dv = P^T dO    dC = dS    dG = dS R,
+
+the last two summed over what was broadcast. A row whose C is -inf throughout has no allowed key: its P is zero.
 """
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from mmseg_tapadl.layers.attention_blocks import AttentionOptions, BlockPlan
 from mmseg_tapadl.layers.blockwise_attention import BlockwiseAttention
+from mmseg_tapadl.layers.score_terms import RowGain, as_score_tensor
+
+Gain: TypeAlias = Tensor | Callable[[slice], Tensor]
+"""A factor of the scores: a tensor, or a function of a range of query rows; see :func:`diversified_attention`."""
 
 
 def diversified_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, threshold: float = 2.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float | None = None,
+    threshold: float = 2.0,
+    bias: Tensor | None = None,
+    gain: Gain | None = None,
+    num_prefix: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Softmax attention and its similarity, exact, without an N x M matrix in memory.
+    """Softmax attention and the similarity of its rows, exact, without an N x M matrix in memory.
 
     Args:
         q: Queries (B, H, N, D), floating point, on any device.
         k: Keys (B, H, M, D); M may differ from N.
         v: Values (B, H, M, E); E is D as a rule.
         scale: Factor of the scores; ``None`` is ``D ** -0.5``.
-        threshold: tau of the paper, above 0; attention above ``tau / M`` counts.
+        threshold: tau of the paper, above 0; attention above ``tau / M'`` counts, M' being the patch keys.
+        bias: Added to the scores; any shape that broadcasts to (B, H, N, M). A mask is a bias of -inf, or of a
+            large negative number. A query without any allowed key (-inf throughout) gets zeros, and counts
+            among the N with cosine 0. It may be learned.
+        gain: Multiplies the scaled scores before the bias is added; any shape that broadcasts to (B, H, N, M). It
+            may be learned. Or a function ``gain(rows)`` of a slice of the N queries that returns that part,
+            broadcastable to (B, H, n, M): it is called block by block, and again in the backward pass, so it
+            must return the same each time; gradients reach every parameter (any leaf of autograd) from which it
+            computes what it returns for the first block.
+        num_prefix: How many of the first queries and of the first keys are no patches (class token, registers).
+            They attend and are attended to as ever, but the similarity is that of the patch queries over
+            the patch keys, from P as it is.
 
     Returns:
-        The attended values (B, H, N, E) in the dtype of q (under autocast, in autocast's), and the similarity of each image (B,), from 0
-        (no two queries attend alike) to 1 (all attend to the same few keys), in float32, or float64
-        if q is. Both carry gradients; the similarity's is exact wherever no entry equals the threshold.
+        The attended values (B, H, N, E) in the dtype of q (under autocast, in autocast's), and the similarity of
+        each batch entry (B,), from 0 (no two queries attend alike) to 1 (all attend to the same few keys), in
+        float32, or float64 if q is. Both carry gradients; the similarity's is exact wherever no entry equals
+        the threshold.
 
     Raises:
-        ValueError: Shapes, dtypes or devices that do not agree, an empty axis, a threshold that is not
-            positive.
+        ValueError: Shapes, dtypes or devices that do not agree, an empty axis, a threshold that is not positive,
+            a bias or gain that does not broadcast, a ``num_prefix`` that leaves no patch.
     """
     q, k, v = (to_autocast_dtype(x) for x in (q, k, v))
-    check_attention_inputs(q, k, v, threshold)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return BlockwiseAttention.apply(q, k, v, scale, threshold)
+    check_attention_inputs(q, k, v)
+    if not threshold > 0:
+        raise ValueError(f'threshold must be above 0, got {threshold}')
+    check_num_prefix(num_prefix, q, k)
+    return blockwise_attention(
+        q, k, v, scale=scale, bias=bias, gain=gain, threshold=threshold, num_prefix=num_prefix
+    )
+
+
+def gained_attention(
+    q: Tensor, k: Tensor, v: Tensor, gain: Gain, *, scale: float | None = None, bias: Tensor | None = None
+) -> Tensor:
+    """Softmax attention with a gain, without an N x M matrix in memory and without the similarity.
+
+    The arguments, the attended values and the errors are those of :func:`diversified_attention`.
+    """
+    q, k, v = (to_autocast_dtype(x) for x in (q, k, v))
+    check_attention_inputs(q, k, v)
+    return blockwise_attention(q, k, v, scale=scale, bias=bias, gain=gain)[0]
+
+
+def blockwise_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float | None,
+    bias: Tensor | None,
+    gain: Gain | None,
+    threshold: float | None = None,
+    num_prefix: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Both results for checked q, k and v; without a threshold the similarity is empty."""
+    shape = (*q.shape[:3], k.shape[2])
+    bias = None if bias is None else as_score_tensor('bias', bias, shape, q.device)
+    row_gain = None
+    parameters: list[Tensor] = []
+    if isinstance(gain, Tensor):
+        gain = as_score_tensor('gain', gain, shape, q.device)
+    elif gain is not None:
+        row_gain = RowGain(gain, q, k.shape[2])
+        parameters = row_gain.parameters(slice(0, BlockPlan(q, k.shape[2]).rows_at_once))
+        gain = None
+    options = AttentionOptions(
+        scale=q.shape[-1] ** -0.5 if scale is None else scale,
+        threshold=threshold,
+        num_prefix=num_prefix,
+        row_gain=row_gain,
+    )
+    return BlockwiseAttention.apply(q, k, v, bias, gain, options, *parameters)
 
 
 def to_autocast_dtype(x: Tensor) -> Tensor:
@@ -52,7 +147,7 @@ def to_autocast_dtype(x: Tensor) -> Tensor:
     return x
 
 
-def check_attention_inputs(q: Tensor, k: Tensor, v: Tensor, threshold: float) -> None:
+def check_attention_inputs(q: Tensor, k: Tensor, v: Tensor) -> None:
     """Raises ``ValueError`` naming the argument that does not fit, and what was given."""
     for name, tensor in (('q', q), ('k', k), ('v', v)):
         if not tensor.is_floating_point():
@@ -75,5 +170,13 @@ def check_attention_inputs(q: Tensor, k: Tensor, v: Tensor, threshold: float) ->
         raise ValueError(
             f'v must agree with k in images, heads and tokens: k is {tuple(k.shape)}, got {tuple(v.shape)}'
         )
-    if not threshold > 0:
-        raise ValueError(f'threshold must be above 0, got {threshold}')
+
+
+def check_num_prefix(num_prefix: int, q: Tensor, k: Tensor) -> None:
+    """Raises ``ValueError`` where so many prefix tokens leave no patch among the queries or the keys."""
+    tokens = min(q.shape[2], k.shape[2])
+    if isinstance(num_prefix, bool) or not isinstance(num_prefix, int) or not 0 <= num_prefix < tokens:
+        raise ValueError(
+            f'num_prefix must be from 0 to {tokens - 1}, so that patches are left among {q.shape[2]} queries '
+            f'and {k.shape[2]} keys, got {num_prefix!r}'
+        )

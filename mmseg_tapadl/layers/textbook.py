@@ -3,7 +3,7 @@
 Nothing of the product calls them; tests hold the fast forms against them, benchmarks measure both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,30 +11,48 @@ from torch.nn import functional as F
 
 
 def textbook_diversified_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, threshold: float = 2.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float | None = None,
+    threshold: float = 2.0,
+    bias: Tensor | None = None,
+    gain: Tensor | Callable[[slice], Tensor] | None = None,
+    num_prefix: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Attention and its similarity with every N x M matrix in memory (paper, section 3.2).
+    """Attention and the similarity of its rows with every N x M matrix in memory (paper, section 3.2).
 
     Args:
         q: Queries (B, H, N, D).
         k: Keys (B, H, M, D).
         v: Values (B, H, M, D).
         scale: Factor of the scores; ``None`` is ``D ** -0.5``.
-        threshold: tau; attention above ``tau / M`` counts.
+        threshold: tau; attention above ``tau`` / patch keys counts.
+        bias: Added to the scores; broadcasts to (B, H, N, M).
+        gain: Multiplies the scaled scores; broadcasts to (B, H, N, M), or a function of a slice of queries.
+        num_prefix: How many of the first queries and keys are no patches.
 
     Returns:
-        The attended values (B, H, N, D) and the similarity of each image (B,), from 0 (no two tokens
+        The attended values (B, H, N, D) and the similarity of each batch entry (B,), from 0 (no two tokens
         attend alike) to 1 (all attend to the same few).
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    attention = torch.softmax(scale * q @ k.transpose(-2, -1), dim=-1)  # (B, H, N, M)
+    scores = scale * q @ k.transpose(-2, -1)  # (B, H, N, M)
+    if gain is not None:
+        scores = scores * (gain if isinstance(gain, Tensor) else gain(slice(0, q.shape[2])))
+    forbidden = torch.zeros((), dtype=torch.bool, device=q.device)
+    if bias is not None:
+        scores = scores + bias
+        forbidden = (bias == float('-inf')).expand_as(scores).all(dim=-1, keepdim=True)
+    attention = torch.softmax(scores.masked_fill(forbidden, 0.0), dim=-1).masked_fill(forbidden, 0.0)
     out = attention @ v
-    rows = attention.mean(dim=1)  # a_i: (B, N, M)
-    limit = threshold / k.shape[-2]
+    rows = attention[:, :, num_prefix:, num_prefix:].mean(dim=1)  # a_i of patches over patches
+    limit = threshold / rows.shape[-1]
     mean = rows.mean(dim=1, keepdim=True)  # abar, of the unthresholded rows: (B, 1, M)
     kept_mean = torch.where(mean > limit, mean, 0.0)
     kept_rows = torch.where(rows > limit, rows, 0.0)
-    # normalize() of a zero vector is zero, so the cosine with it is zero, as the paper wants it.
+    # The unit of a zero vector is zero, so the cosine with it is zero, as the paper wants it.
     cosine = (unit(kept_rows) * unit(kept_mean)).sum(dim=-1)  # (B, N)
     return out, cosine.mean(dim=-1)
 

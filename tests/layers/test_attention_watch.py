@@ -9,7 +9,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mmseg_tapadl.layers import AttentionWatch, WatchableAttention, diversified_attention
+from mmseg_tapadl.layers.budget import use_budget
+from mmseg_tapadl.layers.textbook import textbook_diversified_attention
 from tests.layers.attention_inputs import random_attention_inputs
+from tests.layers.tensor_census import TensorCensus
 
 
 class Layer(nn.Module):
@@ -51,7 +54,7 @@ def test_unarmed_it_is_plain_attention():
     assert torch.equal(core(q, k, v), F.scaled_dot_product_attention(q, k, v, scale=0.3))
 
 
-def test_armed_it_hands_over_the_diversity():
+def test_armed_it_hands_over_the_similarity():
     encoder = Encoder()
     q, k, v = random_attention_inputs(2, 1, 30, 30, 8)
     watch = AttentionWatch(encoder, threshold=1.5)
@@ -226,3 +229,84 @@ def test_attention_with_dropout_cannot_be_watched():
 def test_a_rate_that_is_none(rate):
     with pytest.raises(ValueError, match='attn_drop_rate must be from 0 to below 1, got'):
         WatchableAttention(attn_drop_rate=rate)
+
+
+def terms():
+    generator = torch.Generator().manual_seed(5)
+    bias = torch.randn(1, 2, 9, 11, generator=generator)
+    bias[:, :, 3] = bias[..., 7] = float('-inf')
+    return bias, torch.rand(1, 2, 9, 11, generator=generator)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_unarmed_a_bias_is_the_mask_of_plain_attention(training):
+    q, k, v = random_attention_inputs(2, 2, 9, 11, 4)
+    bias, _ = terms()
+    core = WatchableAttention().train(training)
+    out = core(q, k, v, bias=bias, num_prefix=2)
+    assert torch.equal(out, F.scaled_dot_product_attention(q, k, v, attn_mask=bias))
+    assert out[:, :, 3].abs().max() == 0
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('by_rows', [True, False])
+def test_unarmed_a_gain_is_exact_and_learned(training, by_rows):
+    q, k, v = random_attention_inputs(2, 2, 9, 11, 4, dtype=torch.float64)
+    bias, gain = (x.double() for x in terms())
+    core = WatchableAttention(scale=0.7).train(training)
+    grads = []
+    for function in (
+        lambda *x, **t: core(*x, **t),
+        lambda *x, **t: textbook_diversified_attention(*x, scale=0.7, **t)[0],
+    ):
+        leaf = gain.clone().requires_grad_()
+        out = function(
+            q, k, v, bias=bias, gain=(lambda rows, leaf=leaf: leaf[:, :, rows]) if by_rows else leaf
+        )
+        out.square().sum().backward()
+        grads.append((out, leaf.grad))
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-10, atol=1e-10)
+
+
+def test_a_gain_needs_no_matrix_of_queries_by_keys():
+    q, k, v = random_attention_inputs(1, 2, 1500, 1024, 2)
+    with TensorCensus() as census, use_budget('cpu', attention_block_bytes=1 << 20), torch.no_grad():
+        WatchableAttention().eval()(q, k, v, gain=lambda rows: torch.ones(1, 1, rows.stop - rows.start, 1))
+    assert census.largest < 1500 * 1024
+
+
+def test_armed_it_takes_bias_gain_and_prefix():
+    q, k, v = random_attention_inputs(2, 2, 9, 11, 4)
+    bias, gain = terms()
+    core = WatchableAttention()
+    with AttentionWatch(core, threshold=1.2).listening() as similarities:
+        out = core(q, k, v, bias=bias, gain=gain, num_prefix=2)
+    expected = diversified_attention(q, k, v, bias=bias, gain=gain, num_prefix=2, threshold=1.2)
+    assert torch.equal(out, expected[0])
+    assert torch.equal(similarities[0], expected[1])
+    assert expected[1].min() > 0
+
+
+@pytest.mark.parametrize('armed', [True, False])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(num_prefix=9), 'num_prefix must be from 0 to 8, .* got 9'),
+        (dict(bias=torch.zeros(9, 9)), r'bias must broadcast to .*\(9, 9\)'),
+        (dict(gain=torch.zeros(3, 1, 1, 1)), r'gain must broadcast to .*\(3, 1, 1, 1\)'),
+    ],
+)
+def test_terms_that_do_not_fit(arguments, message, armed):
+    core = WatchableAttention()
+    if armed:
+        AttentionWatch(core)
+    with pytest.raises(ValueError, match=message):
+        core(*random_attention_inputs(2, 2, 9, 11, 4), **arguments)
+
+
+def test_a_gain_with_dropout_is_refused_in_training():
+    q, k, v = random_attention_inputs(2, 2, 9, 11, 4)
+    core = WatchableAttention(attn_drop_rate=0.1)
+    with pytest.raises(ValueError, match=r'attn_drop_rate=0\.1: attention with a gain has no dropout'):
+        core(q, k, v, gain=terms()[1])
+    core.eval()(q, k, v, gain=terms()[1])

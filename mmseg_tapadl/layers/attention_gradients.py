@@ -1,0 +1,130 @@
+"""The gradients of attention, gathered from its blocks.
+
+The legend and the formulas are those of ``layers/diversified_attention.py``; g are the batch entries and n the
+queries of one block. Matrix products take batch entries and heads as one axis, gH.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmseg_tapadl.layers.attention_blocks import add_product, product_dtype, statistics_dtype
+from mmseg_tapadl.layers.score_terms import add_to_part
+
+
+class AttentionGradients:
+    """Sums the share of each block in the gradients that are asked for.
+
+    Args:
+        q: Queries (B, H, N, D).
+        k: Keys (B, H, M, D).
+        v: Values (B, H, M, E).
+        bias: (1|B, 1|H, 1|N, 1|M) or ``None``.
+        gain: The same, or ``None``.
+        parameters: Those of a gain that is a function.
+        needed: Whether each of q, k, v, bias, gain needs a gradient.
+    """
+
+    def __init__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        bias: Tensor | None,
+        gain: Tensor | None,
+        parameters: Sequence[Tensor],
+        needed: Sequence[bool],
+    ):
+        needs_q, needs_k, needs_v, needs_bias, needs_gain = needed
+        self.k = k
+        dtype = statistics_dtype(q)
+        self.q_grad = torch.empty_like(q) if needs_q else None
+        # k and v gather gradient from every block, so theirs is summed in the accurate dtype, and channel by
+        # channel: so the sum's matrix product is nearly twice as fast.
+        self.k_sum, self.v_sum = (
+            torch.zeros_like(x.mT, dtype=dtype, memory_format=torch.contiguous_format) if needed else None
+            for x, needed in ((k, needs_k), (v, needs_v))
+        )
+        self.bias_sum, self.gain_sum = (
+            torch.zeros_like(x, dtype=dtype) if x is not None and needed else None
+            for x, needed in ((bias, needs_bias), (gain, needs_gain))
+        )
+        self.like = (q, k, v, bias, gain)
+        self.parameters = parameters
+        self.parameter_sums = [torch.zeros_like(parameter) for parameter in parameters]
+
+    @property
+    def needs_gain(self) -> bool:
+        """Whether a gain, or what it is computed from, needs a gradient."""
+        return self.gain_sum is not None or bool(self.parameters)
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether anything but v needs a gradient."""
+        return self.needs_gain or any(x is not None for x in (self.q_grad, self.k_sum, self.bias_sum))
+
+    def start_group(self, entries: slice) -> None:
+        """Prepares what all blocks of these batch entries share."""
+        self.entries = entries
+        self.keys = self.k[entries].to(product_dtype(self.k)).contiguous().flatten(0, 1)
+
+    def add_values(self, p: Tensor, grad_rows: Tensor) -> None:
+        """Adds a block's share in the gradient of v: P (g, H, n, M), and dO (gH, n, E) of its rows."""
+        if self.v_sum is not None:
+            add_product(
+                self.v_sum[self.entries].flatten(0, 1), grad_rows.mT, p.flatten(0, 1).to(grad_rows.dtype)
+            )
+
+    def add_scores(
+        self,
+        grad_scores: Tensor,
+        scores: Tensor,
+        rows: slice,
+        gain: Tensor | None,
+        scaled_q: Tensor,
+        scale: float,
+    ) -> None:
+        """Adds a block's share in all other gradients.
+
+        Args:
+            grad_scores: dS (g, H, n, M); overwritten.
+            scores: R (g, H, n, M), read and overwritten where the gain needs a gradient.
+            rows: The queries of the block.
+            gain: G, broadcastable to (g, H, n, M), with its graph if it comes from a function; or ``None``.
+            scaled_q: scale q (gH, n, D).
+            scale: The scale.
+        """
+        if self.bias_sum is not None:
+            add_to_part(self.bias_sum, self.entries, rows, grad_scores)
+        if gain is not None:
+            if self.needs_gain:
+                self.add_gain(scores.mul_(grad_scores), rows, gain)
+            grad_scores.mul_(gain.detach())
+        factor = grad_scores.flatten(0, 1).to(self.keys.dtype)
+        if self.q_grad is not None:
+            product = (factor @ self.keys).mul_(scale)
+            self.q_grad[self.entries, :, rows] = product.unflatten(0, grad_scores.shape[:2])
+        if self.k_sum is not None:
+            add_product(self.k_sum[self.entries].flatten(0, 1), scaled_q.mT, factor)
+
+    def add_gain(self, grad_gain: Tensor, rows: slice, gain: Tensor) -> None:
+        """Adds dG (g, H, n, M) of a block."""
+        if self.gain_sum is not None:
+            add_to_part(self.gain_sum, self.entries, rows, grad_gain)
+        elif gain.requires_grad:
+            grads = torch.autograd.grad(
+                gain, self.parameters, grad_gain.sum_to_size(gain.shape), allow_unused=True
+            )
+            for total, grad in zip(self.parameter_sums, grads, strict=True):
+                if grad is not None:
+                    total += grad
+
+    def results(self) -> tuple[Tensor | None, ...]:
+        """The gradients of q, k, v, bias and gain, in their dtypes, ``None`` where not asked for, and the parameters'."""
+        k_grad, v_grad = (None if x is None else x.mT for x in (self.k_sum, self.v_sum))
+        grads = (self.q_grad, k_grad, v_grad, self.bias_sum, self.gain_sum)
+        return (
+            *(None if g is None else g.to(x.dtype) for g, x in zip(grads, self.like, strict=True)),
+            *self.parameter_sums,
+        )
