@@ -184,9 +184,9 @@ def test_autocast(dtype):
         assert similarity.dtype == torch.float32
     (out.float().sum() + similarity.sum()).backward()
     # Autocast must not reach the statistics: the same call on cast inputs is the same numbers.
-    cast_out, cast_diversity = diversified_attention(*(x.detach().to(dtype) for x in (q, k, v)))
+    cast_out, cast_similarity = diversified_attention(*(x.detach().to(dtype) for x in (q, k, v)))
     assert torch.equal(out, cast_out)
-    assert torch.equal(similarity, cast_diversity)
+    assert torch.equal(similarity, cast_similarity)
     assert q.grad.dtype == torch.float32
     assert q.grad.abs().sum() > 0
 
