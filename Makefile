@@ -1,4 +1,4 @@
-# On a fresh machine with Python 3.10 to 3.12 and make: `make demo`, `make test`.
+# On a fresh machine with Python 3.11 to 3.13 and make: `make demo`, `make test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,12 +7,14 @@ DEMO_DATA := data/demo_city
 DEMO_WORK := work_dirs/demo
 # Two test processes with one thread each use two cores without getting in each other's way.
 TEST_PROCESSES ?= 2
+MINIMUM := .venv-minimum
 
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test test-minimum lint format clean
 
 help:
 	@echo "make demo    install, paint the demo city, train, test clean and in bad weather, write a report"
 	@echo "make test    install and run the tests"
+	@echo "make test-minimum  the core tests with the lowest versions that requirements.txt names"
 	@echo "make lint    install and run the style and type checks"
 	@echo "make format  let ruff rewrite the code in the house style"
 	@echo "make clean   remove the environment and what the demo made"
@@ -20,7 +22,7 @@ help:
 install: $(INSTALLED)
 
 $(INSTALLED): requirements.txt requirements-dev.txt requirements-pinned.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else "Python 3.10 to 3.12 is needed, this is %d.%d: make PYTHON=python3.11 ..." % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.11 ..." % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@echo "installing (torch is about 5 GB; a few minutes) ..."
@@ -34,6 +36,15 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
+# Every lower bound as the version itself, in an environment of its own.
+test-minimum:
+	$(PYTHON) -m venv $(MINIMUM)
+	sed -E '/^#/d; s/,.*//; s/>=/==/' requirements.txt > $(MINIMUM)/requirements.txt
+	@echo "installing (torch is about 5 GB; a few minutes) ..."
+	$(MINIMUM)/bin/python -m pip install --quiet -r $(MINIMUM)/requirements.txt pytest pytest-timeout
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONPATH=. $(MINIMUM)/bin/python -m pytest \
+		tests/layers tests/models tests/evaluation tests/robustness tests/tools/test_train_test.py
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,4 +55,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO_DATA) $(DEMO_WORK)
+	rm -rf $(VENV) $(MINIMUM) $(DEMO_DATA) $(DEMO_WORK)

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def machine_facts(bench: Bench) -> dict[str, str]:
         ]
         processor = names[0] if names else processor
     facts = {
-        'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
+        'date': datetime.now(UTC).strftime('%Y-%m-%d'),
         'processor': f'{processor}, {os.cpu_count()} cores, {bench.threads} threads used',
         'vector units': torch.backends.cpu.get_cpu_capability(),
         'memory': f'{os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30:.0f} GiB',

@@ -141,12 +141,15 @@ def test_a_source_without_the_folders_is_named(tmp_path, make):
         convert_camvid(source, tmp_path / 'out', progress=False)
 
 
-def test_pictures_of_the_real_release(camvid_source, tmp_path):
-    """Six of the real pictures, read by mmseg as Cityscapes afterwards."""
+@pytest.mark.parametrize('where', ['camvid_release', 'painted_camvid'])
+def test_pictures_of_streets(where, request, tmp_path):
+    """Six pictures, read by mmseg as Cityscapes afterwards."""
+    camvid_source = request.getfixturevalue(where)
     source = tmp_path / 'release'
     chosen = {}
     for split, count in (('train', 4), ('val', 2)):
-        chosen[split] = sorted((camvid_source / split).glob('*.png'))[::60][:count]
+        chosen[split] = sorted((camvid_source / split).glob('*.png'))
+        chosen[split] = chosen[split][:: len(chosen[split]) // count][:count]
         for path in chosen[split]:
             for folder in (split, f'{split}annot'):
                 (source / folder).mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,14 @@
 """Made-up checkpoints under the released names and shapes, in each of the released containers.
 
 The released files themselves cannot be part of a test suite. Their names and shapes are facts, so a
-made-up file of the same form exercises everything but the values.
+made-up file of the same form exercises everything but the values. ``tests/data/official_keys`` holds the names and
+shapes of three released files, taken from the files themselves.
 """
 
 import argparse
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -39,6 +42,14 @@ RELEASED = {
 }
 
 Shapes = dict[str, tuple[int, ...]]
+
+_OFFICIAL = Path(__file__).resolve().parents[1] / 'data' / 'official_keys'
+
+
+def official_shapes(name: str) -> Shapes:
+    """Names and shapes of a released file, in its order, for instance of ``tapadl_fan_base_segmentation``."""
+    listed = json.loads((_OFFICIAL / f'{name}.json').read_text(encoding='utf-8'))
+    return {key: tuple(shape) for key, shape in listed.items()}
 
 
 def affine(name: str, channels: int) -> Shapes:
