@@ -63,7 +63,7 @@ class ResultFiles:
             if os.path.abspath(other) != os.path.abspath(picture):
                 raise InputError(
                     f'{shown(other)} and {shown(picture)} would share the result {shown(result)}: rename one of them, '
-                    'or handle them one after the other'
+                    'or write their results to two folders'
                 )
             if os.path.realpath(result) in kept:
                 raise InputError(
