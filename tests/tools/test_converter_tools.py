@@ -12,9 +12,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from mmseg_tapadl.checkpoints.checkpoint_io import read_checkpoint
 from mmseg_tapadl.datasets.camvid import convert_camvid
-from mmseg_tapadl.models.released_weights import convert_released
 from tests.twins import released_checkpoints as made_up
 from tests.twins.released_fan import released_features, released_logits
 
@@ -108,33 +106,6 @@ def test_a_released_file_through_converter_test_and_predict(convert, run_tool, t
             # Float32 against float64: only pixels between two classes may differ.
             assert (np.array(Image.open(path)) == labels).mean() > 0.999
     assert len(list((tmp_path / 'out' / 'overlays').rglob('*.*'))) == 1
-
-
-def test_the_examples_of_the_page_run(repo_root, tmp_path, camvid_source, monkeypatch, capsys):
-    (tmp_path / 'configs').symlink_to(repo_root / 'configs')
-    released = made_up.segmentation_file('tiny_hybrid', 4)
-    torch.save(released, tmp_path / 'released.pth')
-    trained = tmp_path / 'work_dirs' / 'fan_tapadl_camvid' / 'iter_300.pth'
-    trained.parent.mkdir(parents=True)
-    torch.save(convert_released(released).checkpoint(), trained)
-    Image.open(sorted((camvid_source / 'val').glob('*.png'))[0]).crop((0, 0, *SIZE)).save(
-        tmp_path / 'street.png'
-    )
-    monkeypatch.chdir(tmp_path)
-
-    page = (repo_root / 'docs' / 'python_api.md').read_text(encoding='utf-8')
-    examples = re.findall(r'```python\n(.*?)```', page, flags=re.DOTALL)
-    assert len(examples) == 3
-    names: dict = {}
-    for example in examples:
-        exec(example, names)
-
-    expected = labels_by_formula(released['state_dict'], tmp_path / 'street.png')
-    assert (names['labels'] == expected).mean() > 0.999
-    assert 'road' in names['names'] and '%' in capsys.readouterr().out
-    assert Image.open('street_labels.png').size[0] > 0
-    assert read_checkpoint('converted.pth')['meta']['arch'] == 'tiny_hybrid'
-    assert names['q'].grad.abs().sum() > 0
 
 
 def test_help_is_quick_and_says_what_it_does(run_tool):
