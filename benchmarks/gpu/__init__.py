@@ -1,0 +1,1 @@
+"""What ``benchmarks/gpu.sh`` runs: the layers' accuracy and cost on one device, with torch and timm alone."""
