@@ -37,8 +37,8 @@ def load_weights(model: torch.nn.Module, checkpoint: dict) -> list[str]:
 
     Args:
         model: Takes the weights.
-        checkpoint: A checkpoint or a bare dict of weights; prefixes that wrappers leave are seen through where
-            every name has them.
+        checkpoint: A checkpoint or a bare dict of weights; prefixes that wrappers leave are seen through,
+            unless two weights would then share a name.
 
     Returns:
         Sentences that list missing, unexpected and misshapen keys; empty when all fit.
@@ -46,7 +46,7 @@ def load_weights(model: torch.nn.Module, checkpoint: dict) -> list[str]:
     state = weights_of(checkpoint)
     own = model.state_dict()
     prefix = prefix_before(state, own)
-    if all(key.startswith(prefix) for key in state):
+    if len({key.removeprefix(prefix) for key in state}) == len(state):
         metadata = {
             f'{key}.'.removeprefix(prefix).rstrip('.'): value for key, value in state._metadata.items()
         }

@@ -44,8 +44,9 @@ class DepthwiseMixing(nn.Module):
         """The same with stored statistics for some of the channels, of which ``x`` is (B, k, H, W)."""
         bn = self.bn
         x = self.act(depthwise(x, self.conv1.weight[channels], self.conv1.bias[channels]))
+        # A norm that is not affine has neither weight nor bias.
         mean, variance, weight, bias = (
-            t[channels] for t in (bn.running_mean, bn.running_var, bn.weight, bn.bias)
+            None if t is None else t[channels] for t in (bn.running_mean, bn.running_var, bn.weight, bn.bias)
         )
         x = F.batch_norm(x, mean, variance, weight, bias, eps=bn.eps)
         return depthwise(x, *self.scaled_conv2(gamma, channels))
@@ -100,8 +101,10 @@ class DepthwiseMlp(nn.Module):
         for part in even_ranges(self.fc1.out_features, at_once):
             u = to_grid(F.linear(x, self.fc1.weight[part], self.fc1.bias[part]), grid)
             mixed = self.dwconv.evaluate(u, self.gamma, part).add_(u)
-            out = out + F.linear(to_tokens(mixed), self.fc2.weight[:, part])
-        return out
+            product = F.linear(to_tokens(mixed), self.fc2.weight[:, part])
+            out = out + product
+        # Summed up in the bias's precision; under autocast fc2 itself would return the products' type.
+        return out.to(product.dtype)
 
     def mix(self, u: Tensor, grid: tuple[int, int]) -> Tensor:
         """``fc2(u + gamma * DW(u))`` for hidden tokens (B, N, K)."""

@@ -1,5 +1,8 @@
 """mmengine's readers of checkpoints are replaced while our code runs, and only then; addresses are read as data."""
 
+import functools
+import http.server
+import shutil
 import sys
 import threading
 
@@ -151,3 +154,61 @@ def test_with_its_client_the_bytes_are_read_as_data(tmp_path, monkeypatch):
         load_plain('s3://bucket/gone.pth')
     for name in ('petrel_client', 'petrel_client.client'):
         sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ('name', 'digest'),
+    [
+        ('fan-1a2b3c4d.pth', '1a2b3c4d'),
+        ('fan_8xb2_20220624_101010-0b1c2d3e.pth', '0b1c2d3e'),
+        ('fan-99999999.pth', '99999999'),  # no date
+        ('fan-20220624.pth', None),
+        ('fan-20220624101010.pth', None),
+        ('deadbeef.pth', None),
+        ('fan-160000.pth', None),
+    ],
+)
+def test_a_date_in_a_name_is_no_digest(served, name, digest):
+    """A file of this name is fetched; one whose name promises another digest is refused."""
+    address = served(name)
+    with plain_readers():
+        if digest is None:
+            assert set(load_plain(address)) == set(weights())
+        else:
+            with pytest.raises(CheckpointError, match=f'invalid hash value .*{digest}'):
+                load_plain(address)
+
+
+def test_an_address_can_be_trusted(served, tmp_path):
+    address = served('program.pth', reduce_in_metadata(tmp_path, tmp_path / 'witness'))
+    with plain_readers():
+        with pytest.raises(CheckpointError, match='holds a program'):
+            load_plain(address)
+        assert not (tmp_path / 'witness').exists()
+        trust_checkpoint(address)
+        load_plain(address)
+    assert (tmp_path / 'witness').exists()
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Serves a file under a name over HTTP on this machine, with an empty cache of downloads; returns its address."""
+    folder = tmp_path / 'served'
+    folder.mkdir()
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+
+    def serve(name: str, file=None) -> str:
+        if file is None:
+            torch.save(weights(), folder / name)
+        else:
+            shutil.copy(file, folder / name)
+        return f'http://127.0.0.1:{server.server_port}/{name}'
+
+    yield serve
+    server.shutdown()
+    thread.join()
+    server.server_close()

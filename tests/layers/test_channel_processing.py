@@ -54,3 +54,21 @@ def test_another_norm(mlp):
     )
     with torch.no_grad():
         assert torch.equal(other(tokens(), GRID), other.mix(other.fc1(tokens()), GRID))
+
+
+def test_a_norm_without_weight_and_bias():
+    mlp = DepthwiseMlp(DIM, hidden_dim=HIDDEN, norm_layer=lambda width: nn.BatchNorm2d(width, affine=False))
+    mlp = mlp.double().eval()
+    at_once = mlp(tokens(), GRID)
+    with use_budget('cpu', hidden_channels=8), torch.no_grad():
+        torch.testing.assert_close(mlp(tokens(), GRID), at_once, rtol=1e-12, atol=1e-12)
+
+
+def test_mixed_precision_gives_one_type_in_parts_and_at_once(mlp):
+    mlp, x = mlp.float(), tokens().float()
+    with torch.autocast('cpu', torch.bfloat16):
+        at_once = mlp(x, GRID)
+        with torch.no_grad():
+            in_parts = mlp(x, GRID)
+    assert in_parts.dtype == at_once.dtype == torch.bfloat16
+    torch.testing.assert_close(in_parts, at_once, rtol=0.05, atol=0.05)
