@@ -33,17 +33,27 @@ def weights_of(checkpoint: Mapping) -> dict[str, torch.Tensor]:
     weights = {str(key): value for key, value in state.items() if isinstance(value, torch.Tensor)}
     if any(key.startswith('module.') for key in weights):
         weights = {key: value for key, value in weights.items() if key not in _COUNTERS}
-    names = {key: _TORCH_PART.sub('', key) for key in weights}
+    names = _without_torch_parts(weights)
     while names and all(name.startswith('module.') for name in names.values()):
         names = {key: name.removeprefix('module.') for key, name in names.items()}
-    if len(set(names.values())) < len(names):
-        names = {key: key for key in weights}
     plain = Weights((names[key], value) for key, value in weights.items())
     plain._metadata = {
         _TORCH_PART.sub('', f'{key}.').removeprefix('module.').rstrip('.'): value
         for key, value in (getattr(state, '_metadata', None) or {}).items()
     }
     return plain
+
+
+def without_torch_parts(state: Mapping) -> dict:
+    """The same under the names that the weights had before the model was compiled or sharded."""
+    names = _without_torch_parts(state)
+    return {names[key]: value for key, value in state.items()}
+
+
+def _without_torch_parts(names: Iterable) -> dict:
+    plain = {name: _TORCH_PART.sub('', name) if isinstance(name, str) else name for name in names}
+    # Two weights of one name could not be told apart.
+    return plain if len(set(plain.values())) == len(plain) else {name: name for name in plain}
 
 
 class Weights(OrderedDict):

@@ -9,8 +9,9 @@ from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.model.averaged_model import StochasticWeightAverage
 
-from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
 from mmseg_tapadl.checkpoints.pretrained import check_encoder_coverage, start_encoder_from
+from mmseg_tapadl.checkpoints.publishing import publish
 from mmseg_tapadl.checkpoints.weights import load_all_weights, load_weights
 from mmseg_tapadl.checkpoints.wrapper_names import prefix_before, weights_of
 
@@ -56,6 +57,14 @@ def test_real_wrappers_are_seen_through(wrap, tmp_path):
     model = Segmenter()
     load_all_weights(model, tmp_path / 'a.pth')
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+
+
+def test_published_weights_bear_the_names_of_the_model(tmp_path):
+    expected = weights(Segmenter())
+    torch.save({'state_dict': behind('module._orig_mod.', expected)}, tmp_path / 'a.pth')
+    published = publish(tmp_path / 'a.pth', tmp_path / 'b.safetensors')
+    assert set(read_checkpoint(published)['state_dict']) == set(expected)
+    assert {path.name for path in tmp_path.iterdir()} == {'a.pth', published.name, f'{published.stem}.json'}
 
 
 def test_trainers_that_keep_weights_elsewhere():

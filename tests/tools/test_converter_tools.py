@@ -241,3 +241,18 @@ def test_an_old_file_is_a_program_only_where_it_is_trusted(convert, tmp_path):
     assert status == 2 and 'system' in err and not (tmp_path / 'ran').exists()
     status, _, _ = convert(tmp_path / 'src.pth', tmp_path / 'dst.pth', '--trust-checkpoint')
     assert status == 0 and (tmp_path / 'ran').exists()
+
+
+def test_a_compiled_release_is_converted_as_a_plain_one(convert, tmp_path):
+    released = made_up.segmentation_file('tiny_hybrid', 4)
+    torch.save(released, tmp_path / 'plain.pth')
+    weights = {f'_orig_mod.module.{key}': value for key, value in released['state_dict'].items()}
+    torch.save({**released, 'state_dict': weights}, tmp_path / 'compiled.pth')
+    for name in ('plain', 'compiled'):
+        assert convert(tmp_path / f'{name}.pth', tmp_path / f'{name}.ours.pth')[0] == 0
+    plain, compiled = (
+        torch.load(tmp_path / f'{name}.ours.pth', weights_only=True)['state_dict']
+        for name in ('plain', 'compiled')
+    )
+    assert list(plain) == list(compiled)
+    assert all(torch.equal(value, compiled[key]) for key, value in plain.items())

@@ -45,12 +45,16 @@ def run(args: argparse.Namespace) -> None:
 
     quiet_warnings()
     from mmseg_tapadl.checkpoints.checkpoint_io import read_checkpoint, write_checkpoint
+    from mmseg_tapadl.checkpoints.wrapper_names import without_torch_parts
     from mmseg_tapadl.models.released_weights import WrongWeightsError, convert_released
     from mmseg_tapadl.models.released_weights.usage import usage_of
 
     if Path(args.dst).resolve() == Path(args.src).resolve():
         raise InputError(f'{args.dst}: DST is SRC itself; give another name')
-    checkpoint = read_checkpoint(args.src, trust=args.trust_checkpoint)
+    checkpoint = without_torch_parts(read_checkpoint(args.src, trust=args.trust_checkpoint))
+    for key in ('state_dict', 'state_dict_ema'):
+        if isinstance(checkpoint.get(key), dict):
+            checkpoint[key] = without_torch_parts(checkpoint[key])
     try:
         conversion = convert_released(checkpoint, use_ema=not args.no_ema, allow_unknown=args.allow_unknown)
     except WrongWeightsError as error:
