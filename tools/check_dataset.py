@@ -18,10 +18,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
+from mmseg_tapadl.utils.command_line import add_cfg_options, run_tool, tool_parser
+
+
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument(
         '--split', nargs='+', choices=('train', 'val', 'test'), default=['train', 'val'], help='train val'
@@ -32,29 +33,32 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--jobs', type=int, default=None, help='threads (one per core)')
     parser.add_argument('--no-cache', action='store_true', help='read every file anew')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
-    return parser.parse_args()
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    if args.jobs is not None and args.jobs < 1:
+        parser.error(f'--jobs {args.jobs}: at least 1')
+    return args
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> int:
     from mmseg_tapadl.datasets.integrity import check_splits, fault_lines
     from mmseg_tapadl.engine.config import load_config
     from mmseg_tapadl.utils import write_json
 
-    try:
-        cfg = load_config(args.config, args.cfg_options)
-        reports = check_splits(cfg, args.split, jobs=args.jobs, cache=not args.no_cache)
-        if args.json:
-            write_json(args.json, {split: report.to_json() for split, report in reports.items()})
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        print(f'check_dataset.py: error: {error}', file=sys.stderr)
-        return 2
+    cfg = load_config(args.config, args.cfg_options)
+    reports = check_splits(cfg, args.split, jobs=args.jobs, cache=not args.no_cache)
+    if args.json:
+        write_json(args.json, {split: report.to_json() for split, report in reports.items()})
     for report in reports.values():
         print(report.summary())
         for line in [*fault_lines(report, args.show), *(f'note: {text}' for text in report.warnings)]:
             print(f'  {line}')
     return int(any(report.faults for report in reports.values()))
+
+
+def main() -> int:
+    args = parse_args()
+    return run_tool(__file__, lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ with quiet_imports():
         CheckedLoadAnnotations,
         CheckedLoadImageFromFile,
         CorruptImage,
+        LoadDeepImageFromFile,
         TakePregenerated,
     )
 
@@ -16,5 +17,6 @@ __all__ = [
     'CheckedLoadAnnotations',
     'CheckedLoadImageFromFile',
     'CorruptImage',
+    'LoadDeepImageFromFile',
     'TakePregenerated',
 ]

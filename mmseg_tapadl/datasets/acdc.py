@@ -94,15 +94,14 @@ class ACDCDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """One entry a picture: ``img_path``, ``condition`` and, where it has a label, ``seg_map_path``."""
-        if self.ann_file:
-            entries = [entry for entry in super().load_data_list() if '_ref' not in entry['img_path']]
-        else:
-            entries = self.list_pictures()
+        entries = self.list_pictures()
         self._settle_labels(entries)
         return entries
 
     def list_pictures(self) -> list[dict]:
-        """As :meth:`load_data_list` without an ``ann_file``, whether or not the labels are there."""
+        """As :meth:`load_data_list`, whether or not the labels are there."""
+        if self.ann_file:
+            return [entry for entry in super().load_data_list() if '_ref' not in entry['img_path']]
         images, labels = (Path(self.data_prefix[key]) for key in ('img_path', 'seg_map_path'))
         self._check_folders(images)
         entries = []
@@ -111,7 +110,8 @@ class ACDCDataset(BaseSegDataset):
             names = sorted(
                 str(path.relative_to(images))
                 for path in folder.glob(f'*/*{self.img_suffix}')
-                if not path.parent.name.endswith('_ref')
+                # Hidden files, such as the ._* of macOS archives, are no pictures.
+                if not path.name.startswith('.') and not path.parent.name.endswith('_ref')
             )
             if not names:
                 raise InputError(f'{folder} holds no picture <sequence>/*{self.img_suffix}')

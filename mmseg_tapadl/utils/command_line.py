@@ -5,6 +5,7 @@ is imported.
 """
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -96,6 +97,10 @@ def run_tool(tool: str, body: Callable[[], int | None]) -> int:
     distributed = int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', '1'))) > 1
     if distributed:
         who += f' (process {os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))})'
+    # What a screen cannot show (a file name in another script) is shown with escapes, not a reason to stop.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     try:
         status = body() or 0
     except SystemExit as error:

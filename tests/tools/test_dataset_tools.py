@@ -1,6 +1,7 @@
 """The data tools as a user runs them."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,41 @@ def test_faults_are_shown_and_written(run_tool, tmp_path, home):
     assert 'check train' in done.stderr  # the bar
     good = run_tool('check_dataset.py', config, '--split', 'val', env=home)
     assert 'check val' not in good.stderr and '19 of 19 classes: no faults' in good.stdout
+
+
+def test_limits_and_names_that_no_screen_takes_are_told(run_tool, tmp_path, home):
+    """OpenCV takes its limit from the environment; the file's name is no UTF-8, and the screen takes nothing else."""
+    root = tmp_path / 'data'
+    make_root(root, count=2)
+    image, label = pair_paths(root, 'train', 0)
+    label.unlink()
+    odd = os.fsencode(image.parent) + b'/stra\xdfe_leftImg8bit.png'
+    os.rename(image, odd)
+    config = write_config(tmp_path / 'config.py', root)
+    screen = {'PYTHONIOENCODING': 'utf-8:strict', 'OPENCV_IO_MAX_IMAGE_PIXELS': '100'}
+    done = run_tool('check_dataset.py', config, '--split', 'train', ok=False, env={**home, **screen})
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert r'stra\xdfe_gtFine_labelTrainIds.png: does not exist' in done.stdout
+    assert done.stdout.count('image over a limit') == 2 and 'OPENCV_IO_MAX_IMAGE_PIXELS' in done.stdout
+
+
+def test_wrong_input_is_one_line_and_a_fault_in_the_program_is_not(run_tool, tmp_path, home):
+    config = tmp_path / 'config.py'
+    config.write_text('train_dataloader = dict(dataset=dict(type="NoSuchSet"))\n')
+    refused = run_tool('check_dataset.py', config, ok=False, env=home)
+    assert refused.returncode == 2 and 'NoSuchSet' in refused.stderr and 'Traceback' not in refused.stderr
+    (tmp_path / 'broken_set.py').write_text(
+        'from mmseg.datasets import BaseSegDataset\n'
+        'from mmseg.registry import DATASETS\n\n\n'
+        '@DATASETS.register_module()\n'
+        'class BrokenSet(BaseSegDataset):\n'
+        '    def load_data_list(self):\n'
+        '        return self.no_such_thing\n'
+    )
+    config.write_text(
+        'custom_imports = dict(imports=["broken_set"])\n'
+        'train_dataloader = dict(dataset=dict(type="BrokenSet", data_root="."))\n'
+    )
+    path = f'{tmp_path}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'
+    broken = run_tool('check_dataset.py', config, ok=False, env={**home, 'PYTHONPATH': path})
+    assert broken.returncode == 1 and 'Traceback' in broken.stderr and 'no_such_thing' in broken.stderr

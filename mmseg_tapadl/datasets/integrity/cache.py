@@ -15,33 +15,42 @@ from mmseg_tapadl.datasets.integrity.files import FACTS_VERSION, Facts
 from mmseg_tapadl.utils import atomic_write
 
 
-def cache_folder() -> Path:
-    """Where the caches lie; made when first written."""
-    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(base) / 'mmseg_tapadl' / 'integrity'
+def cache_folder() -> Path | None:
+    """Where the caches lie, made when first written; None for a user without a home folder."""
+    base = os.environ.get('XDG_CACHE_HOME')
+    try:
+        root = Path(base) if base else Path.home() / '.cache'
+    except RuntimeError:  # HOME is unset, and no table knows the user's number
+        return None
+    return root / 'mmseg_tapadl' / 'integrity'
 
 
 class FactsCache:
-    """The remembered facts of one data set.
+    """The remembered facts of one data set. It is a convenience: whatever keeps it from working costs time only.
 
     Args:
         folders: The data set's folders; each set of folders has a file of its own.
+        loading: How its files are loaded; facts found by another way of loading are not used.
         enabled: False remembers and writes nothing.
     """
 
-    def __init__(self, folders: Iterable[str], *, enabled: bool = True):
-        key = '\n'.join(os.path.abspath(folder) for folder in folders)
-        self.path = cache_folder() / f'{hashlib.sha256(key.encode()).hexdigest()[:24]}.json'
-        self.enabled = enabled
+    def __init__(self, folders: Iterable[str], *, loading: str = '', enabled: bool = True):
+        folder = cache_folder()
+        key = '\n'.join([loading, *map(os.path.abspath, folders)]).encode('utf-8', 'surrogateescape')
+        self.path = folder and folder / f'{hashlib.sha256(key).hexdigest()[:24]}.json'
         self._known: dict[str, list] = self._read() if enabled else {}
+        self.enabled = enabled and self.path is not None
         self._changed = False
 
     def get(self, role: str, path: str) -> Facts | None:
         """The facts of a file as ``'image'`` or ``'label'``, None when unknown or changed."""
         entry = self._known.get(f'{role}:{os.path.abspath(path)}')
-        if entry is None or entry[:2] != self._stamp(path):
+        try:
+            if entry is None or entry[:2] != self._stamp(path):
+                return None
+            return Facts.from_json(entry[2])
+        except (LookupError, TypeError, ValueError):
             return None
-        return Facts.from_json(entry[2])
 
     def put(self, role: str, path: str, facts: Facts) -> None:
         """Remembers the facts of a file that is there."""
@@ -52,7 +61,7 @@ class FactsCache:
 
     def save(self) -> None:
         """Writes what is new; a folder that cannot be written costs only the next run's time."""
-        if not self._changed:
+        if not self._changed or self.path is None:
             return
         try:
             with atomic_write(self.path, 'w', encoding='utf-8') as file:
@@ -62,8 +71,9 @@ class FactsCache:
 
     def _read(self) -> dict[str, list]:
         try:
-            content = json.loads(self.path.read_text(encoding='utf-8'))
-            return content['files'] if content['version'] == FACTS_VERSION else {}
+            content = json.loads(self.path.read_text(encoding='utf-8')) if self.path else {}
+            files = content['files'] if content['version'] == FACTS_VERSION else {}
+            return files if isinstance(files, dict) else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 

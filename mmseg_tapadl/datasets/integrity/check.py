@@ -10,11 +10,14 @@ from tqdm import tqdm
 
 from mmseg_tapadl.datasets.integrity.cache import FactsCache
 from mmseg_tapadl.datasets.integrity.files import Facts, image_facts, label_facts
-from mmseg_tapadl.datasets.integrity.ids import IdRules
+from mmseg_tapadl.datasets.integrity.judging import Judge
 from mmseg_tapadl.datasets.integrity.listing import Listing, UnlistableError, leaf_datasets, list_dataset
-from mmseg_tapadl.datasets.integrity.report import MOST_SIZES, Fault, Report, raise_if_faulty
+from mmseg_tapadl.datasets.integrity.loaders import libraries
+from mmseg_tapadl.datasets.integrity.report import Report, raise_if_faulty
+from mmseg_tapadl.utils import InputError
 
-_READERS = {'image': image_facts, 'label': label_facts}
+# Role of a file, ``'image'`` or ``'label'``, and its path
+Key = tuple[str, str]
 
 
 def check_config(
@@ -62,6 +65,8 @@ def check_splits(
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         if loader is not None:
+            if 'dataset' not in loader:
+                raise InputError(f'{split}_dataloader has no dataset')
             reports[split] = check_dataset(
                 loader['dataset'], split=split, jobs=jobs, cache=cache, progress=progress
             )
@@ -99,7 +104,7 @@ def check_dataset(
             part = Report(split, 'unknown', warnings=[f'not checked: {error}'])
         report = part if report is None else _joined(report, part)
     if report is None:
-        raise ValueError(f'{split}: the data set is a wrapper around nothing')
+        raise InputError(f'{split}: the data set is a wrapper around nothing')
     _warn_of_absent(report)
     return report
 
@@ -108,105 +113,60 @@ def _check_listing(
     listing: Listing, split: str, num_classes: int | None, jobs: int | None, cache: bool, progress: bool
 ) -> Report:
     classes = listing.classes if num_classes is None else listing.classes[:num_classes]
-    rules = IdRules(
-        len(listing.classes) if num_classes is None else num_classes,
-        ignore_index=listing.ignore_index,
-        label_map=listing.label_map,
-        reduce_zero_label=listing.reduce_zero_label,
-        data_root=listing.data_root,
-    )
+    count = len(listing.classes) if num_classes is None else num_classes
     report = Report(
         split=split,
         dataset=listing.name,
         folders=listing.folders,
-        pictures=len(listing.pairs),
-        labelled=sum(label is not None for _, label in listing.pairs),
+        pictures=len(listing.entries),
+        labelled=sum('seg_map_path' in entry for entry in listing.entries),
         faults=list(listing.faults),
+        warnings=list(listing.notes),
         classes=classes,
-        pixels=[0] * rules.num_classes,
+        pixels=[0] * count,
     )
     facts, report.cached = _read_all(listing, split, jobs, cache, progress)
-    grey = 0
-    # Ids are guessed at over the whole set: one label alone may show too few.
-    all_ids = {i for (role, _), fact in facts.items() if role == 'label' for i in fact.ids or ()}
-    for image, label in listing.pairs:
-        picture = facts['image', image]
-        grey += picture.channels == 1
-        if picture.kind is not None:
-            report.faults.append(_file_fault('image', image, picture, label))
-        elif len(report.sizes) < MOST_SIZES:
-            report.sizes.setdefault((picture.width, picture.height), image)
-        if label is not None:
-            _judge_label(report, rules, facts['label', label], label, image, picture, all_ids)
-    if grey:
-        report.warnings.append(f'{grey} pictures are grey; they are loaded with three equal channels')
+    Judge(report, listing, count, facts).judge()
     return report
 
 
 def _read_all(
     listing: Listing, split: str, jobs: int | None, cache: bool, progress: bool
-) -> tuple[dict[tuple[str, str], Facts], int]:
+) -> tuple[dict[Key, Facts], int]:
     """The facts of every file by (role, path), and how many were remembered."""
-    memory = FactsCache(listing.folders, enabled=cache)
-    files = [('image', image) for image, _ in listing.pairs]
-    files += [('label', label) for _, label in listing.pairs if label is not None]
-    facts: dict[tuple[str, str], Facts] = {}
-    for key in files:
-        known = memory.get(*key)
-        if known is not None:
-            facts[key] = known
-    remembered = len(facts)
-    unknown = [key for key in files if key not in facts]
+    entries = {('image', entry['img_path']): entry for entry in listing.entries}
+    entries |= {
+        ('label', entry['seg_map_path']): entry for entry in listing.entries if 'seg_map_path' in entry
+    }
+    images, labels = listing.images, listing.labels
+    if images is None or labels is None:
+        return {key: Facts(unchecked='see above') for key in entries}, 0
+    known = {'image': images.is_known, 'label': labels.is_known}
+    memory = FactsCache(listing.folders, loading=f'{images.key}\n{labels.key}\n{libraries()}', enabled=cache)
+    facts: dict[Key, Facts] = {}
+    for key in entries:
+        remembered = memory.get(*key) if known[key[0]] else None
+        if remembered is not None:
+            facts[key] = remembered
+    count = len(facts)
+    unknown = [key for key in entries if key not in facts]
+
+    def read(key: Key) -> Facts:
+        entry = entries[key]
+        return image_facts(entry, images) if key[0] == 'image' else label_facts(entry, labels)
+
     if unknown:
-        with ThreadPoolExecutor(jobs or _cores()) as pool:
-            answers = pool.map(lambda key: _READERS[key[0]](key[1]), unknown)
+        # Code that nobody knows may not be made for threads.
+        threads = jobs or _cores() if all(known.values()) else 1
+        with ThreadPoolExecutor(threads) as pool:
+            answers = pool.map(read, unknown)
             bar = tqdm(answers, total=len(unknown), desc=f'check {split}', unit='file', disable=not progress)
             for key, fact in zip(unknown, bar, strict=True):
                 facts[key] = fact
-                memory.put(*key, fact)
+                if known[key[0]] and fact.unchecked is None:
+                    memory.put(*key, fact)
         memory.save()
-    return facts, remembered
-
-
-def _judge_label(
-    report: Report, rules: IdRules, fact: Facts, label: str, image: str, picture: Facts, all_ids: set[int]
-) -> None:
-    """Adds a label's faults, or its pixels, to the report."""
-
-    def add(kind: str, detail: str, hint: str = '') -> None:
-        report.faults.append(Fault(kind, label, detail, hint, other=image))
-
-    if fact.kind is not None:
-        report.faults.append(_file_fault('label', label, fact, image))
-        return
-    if picture.kind is None and (fact.width, fact.height) != (picture.width, picture.height):
-        add('label_size', f'is {fact.width}x{fact.height}, its image {picture.width}x{picture.height}')
-    if fact.ids is None:
-        if fact.city_colours > 0.9:
-            hint = "these are colour labels (Cityscapes' palette); " + rules.advice()
-        else:
-            hint = 'a colour label, or a picture in place of a label'
-        add('label_channels', f'has {fact.channels} channels', hint)
-        return
-    wrong = rules.wrong(fact.ids)
-    if fact.bits > 8 and max(fact.ids, default=0) > 255:
-        add('label_bits', f'has {fact.bits} bits and ids up to {max(fact.ids)}', rules.guess(fact.ids))
-    elif wrong:
-        pixels = sum(fact.ids[i] for i in wrong)
-        add(
-            'label_ids',
-            f'ids {_ranges(wrong)} in {pixels} pixels; right are 0..{rules.num_classes - 1} and {rules.ignore_index}',
-            rules.guess(fact.ids) or rules.guess(all_ids),
-        )
-    elif all(rules.is_void(i) for i in fact.ids):
-        add('label_void', f'every pixel is void ({_ranges(fact.ids)})')
-    for i, count in fact.ids.items():
-        if i not in wrong and not rules.is_void(i):
-            report.pixels[rules.final(i)] += count
-
-
-def _file_fault(role: str, path: str, fact: Facts, other: str | None) -> Fault:
-    return Fault(f'{role}_{fact.kind}', path, fact.problem or '', other=other)
+    return facts, count
 
 
 def _joined(first: Report, second: Report) -> Report:
@@ -238,15 +198,3 @@ def _warn_of_absent(report: Report) -> None:
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
-def _ranges(ids: Any) -> str:
-    """``[1, 2, 3, 7]`` as ``1..3, 7``; the first few."""
-    parts: list[list[int]] = []
-    for i in sorted(ids):
-        if parts and i == parts[-1][1] + 1:
-            parts[-1][1] = i
-        else:
-            parts.append([i, i])
-    text = [f'{a}' if a == b else f'{a}..{b}' for a, b in parts]
-    return ', '.join(text[:8]) + (', ...' if len(text) > 8 else '')

@@ -1,44 +1,78 @@
-"""Whether the bytes of a picture file are whole: faults that decoders pass over or report without a reason."""
+"""Whether the bytes of a picture file are whole: what decoders pass over, or refuse without a reason."""
 
 import struct
 import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
 
-_PNG = b'\x89PNG\r\n\x1a\n'
+from mmseg_tapadl.datasets.integrity.jpeg import jpeg_is_cut_off
+
+PNG = b'\x89PNG\r\n\x1a\n'
+JPEG = b'\xff\xd8\xff'
 _LFS = b'version https://git-lfs.github.com/spec'
+_DECIDES_PIXELS = (b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND')
+
+
+class PngPart(NamedTuple):
+    """A chunk of a PNG: its kind, where it begins, its content, and whether its checksum is right."""
+
+    kind: bytes
+    position: int
+    content: memoryview
+    right: bool
 
 
 def container_fault(data: bytes) -> tuple[str, str] | None:
-    """Kind and reason when the bytes are no whole picture file: faults that decoders pass over."""
+    """Kind and reason when the bytes are no whole picture file."""
+    return not_a_picture(data) or cut_off(data)
+
+
+def not_a_picture(data: bytes) -> tuple[str, str] | None:
+    """Kind and reason for what often stands in a picture's place."""
     if not data:
         return 'empty', 'is empty (0 bytes)'
     if data.startswith(_LFS):
         return 'undecodable', 'is a Git LFS pointer, not the file itself (fetch it with: git lfs pull)'
     if data[:512].lstrip().lower().startswith((b'<!doctype', b'<html')):
         return 'undecodable', 'is a web page, probably a failed download'
-    if data.startswith(_PNG):
-        return _png_fault(data)
-    if data.startswith(b'\xff\xd8') and b'\xff\xd9' not in data[-64:]:
-        return 'truncated', 'is truncated: the end of the JPEG is missing'
     if not any(data[:4096].strip(b'\0')):
         return 'undecodable', 'holds only zeros where a picture should begin'
     return None
 
 
-def _png_fault(data: bytes) -> tuple[str, str] | None:
-    """Walks the chunks of a PNG: all there, each with its right checksum, the end at the end."""
-    position = len(_PNG)
+def cut_off(data: bytes) -> tuple[str, str] | None:
+    """Kind and reason when a PNG or JPEG lacks a part or holds a damaged one; decoders fill such with grey or black.
+
+    What stands behind the end is no fault, and what is no PNG or JPEG is not judged.
+    """
+    if data.startswith(PNG):
+        return _png_fault(data)
+    if data.startswith(JPEG) and jpeg_is_cut_off(data):
+        return 'truncated', 'is truncated: the JPEG ends before its last pixels'
+    return None
+
+
+def png_parts(data: bytes) -> Iterator[PngPart]:
+    """The chunks of a PNG up to its end, or up to the first that is not there in full."""
+    position, view = len(PNG), memoryview(data)
     while position + 12 <= len(data):
         length, kind = struct.unpack_from('>I4s', data, position)
         end = position + 12 + length
         if end > len(data):
-            break
-        stored = struct.unpack_from('>I', data, end - 4)[0]
-        if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != stored:
-            return (
-                'damaged',
-                f'is damaged: checksum of its {kind.decode("ascii", "replace")} part at byte {position}',
-            )
+            return
+        right = zlib.crc32(view[position + 4 : end - 4]) == struct.unpack_from('>I', data, end - 4)[0]
+        yield PngPart(kind, position, view[position + 8 : end - 4], right)
         if kind == b'IEND':
-            return None
+            return
         position = end
-    return 'truncated', f'is truncated: it ends within a part, after {len(data)} bytes'
+
+
+def _png_fault(data: bytes) -> tuple[str, str] | None:
+    """All parts there, those that decide pixels with their right checksums, the end at the end."""
+    kind = b''
+    for kind, position, _, right in png_parts(data):
+        if not right and kind in _DECIDES_PIXELS:
+            return 'damaged', f'is damaged: checksum of its {kind.decode("ascii")} part at byte {position}'
+    if kind != b'IEND':
+        return 'truncated', f'is truncated: it ends within a part, after {len(data)} bytes'
+    return None

@@ -46,15 +46,20 @@ class IdRules:
 
     def is_void(self, stored: int) -> bool:
         """Whether it marks void pixels."""
-        return self.final(stored) in (self.ignore_index, VOID)
+        return self.final(stored) == self.ignore_index
 
     def wrong(self, stored: Iterable[int]) -> list[int]:
         """The stored ids that are neither a class nor void."""
         return [i for i in stored if not self.is_void(i) and not 0 <= self.final(i) < self.num_classes]
 
-    def guess(self, stored: Iterable[int]) -> str:
-        """The likely cause of ids of which some are wrong; empty when nothing fits."""
-        ids = set(stored)
+    def guess(self, stored: Iterable[int], seen: Iterable[int] = ()) -> str:
+        """The likely cause of ids of which some are wrong; empty when nothing fits.
+
+        Args:
+            stored: Of one label.
+            seen: Of all labels of the set: one alone may show too few.
+        """
+        ids, seen = set(stored), set(seen)
         wrong = set(self.wrong(ids))
         classes = self.num_classes
         city = classes == CITYSCAPES_CLASSES and ids <= _LABEL_IDS
@@ -65,13 +70,30 @@ class IdRules:
         if len(ids) > 60:
             return 'so many values are a picture or a colour label saved in grey, not class ids'
         if wrong == {classes} and not self.reduce_zero_label:
+            return self._one_behind_the_last(zero=0 in ids or 0 in seen)
+        if wrong == {VOID} and self.ignore_index != VOID:
             return (
-                f'the ids look shifted by one: they end at {classes}, not at {classes - 1}; subtract 1 in the files, '
-                'or set reduce_zero_label=True if 0 is void'
+                f'if {VOID} marks void, set ignore_index={VOID} in the data set, or write {self.ignore_index} in the '
+                'files'
             )
         if city:
             return 'perhaps Cityscapes labelIds, given where trainIds belong; ' + self.advice()
         return ''
+
+    def _one_behind_the_last(self, *, zero: bool) -> str:
+        """What the id behind the last class may be: void, or the last class of ids that count from 1."""
+        last = self.num_classes
+        void = f'set ignore_index={last} in the data set'
+        shifted = 'set reduce_zero_label=True if 0 is void'
+        if zero:
+            return (
+                f'{last} stands right behind the last class: if it marks void, {void}; if the ids are shifted by one, '
+                f'{shifted}'
+            )
+        return (
+            f'the ids look shifted by one: they end at {last}, not at {last - 1}; subtract 1 in the files, or '
+            f'{shifted}; if {last} marks void, {void}'
+        )
 
     def advice(self) -> str:
         """How to make trainIds."""

@@ -1,4 +1,4 @@
-"""Which pictures and labels a data set consists of, and what has no partner, without reading any."""
+"""Which pictures and labels a data set consists of, by its own listing, without reading any."""
 
 import os
 from collections.abc import Iterator
@@ -10,8 +10,11 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.datasets.acdc import ACDCDataset
-from mmseg_tapadl.datasets.integrity.ids import CONVERSION
+from mmseg_tapadl.datasets.integrity.loaders import ImageLoader, LabelLoader, UncheckableError, loaders_of
+from mmseg_tapadl.datasets.integrity.name_list import NameList, read_name_list
+from mmseg_tapadl.datasets.integrity.partners import labels_without_picture, left_out_pictures, missing_label
 from mmseg_tapadl.datasets.integrity.report import Fault
+from mmseg_tapadl.utils import InputError, shown
 
 
 class UnlistableError(TypeError):
@@ -20,23 +23,33 @@ class UnlistableError(TypeError):
 
 @dataclass
 class Listing:
-    """The files of one data set and how their ids are to be read.
+    """The files of one data set, how they are loaded and how their ids are to be read.
 
     Attributes:
         name: The data set's class name.
         folders: Where pictures and labels lie, for messages.
-        pairs: (picture, label) of every picture that a run would load; the label is None where the set has none.
+        entries: The data set's own list: one dict a picture that a run would load, with ``img_path`` and, where it
+            has a label that is there, ``seg_map_path``.
         faults: What is wrong with the listing itself.
+        notes: What deserves a look but stops nothing.
+        images: How pictures are loaded; None where that cannot be had.
+        labels: How labels are loaded; None as for pictures.
+        names: The list of names that the data set reads, if any.
         classes: Names of the classes.
         ignore_index: The id of void pixels after mapping.
         label_map: Stored id to class, or None.
         reduce_zero_label: Whether stored ids count from 1 and 0 is void.
+        data_root: For advice.
     """
 
     name: str
     folders: list[str] = field(default_factory=list)
-    pairs: list[tuple[str, str | None]] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    images: ImageLoader | None = None
+    labels: LabelLoader | None = None
+    names: NameList | None = None
     classes: tuple[str, ...] = ()
     ignore_index: int = 255
     label_map: dict[int, int] | None = None
@@ -70,18 +83,17 @@ def list_dataset(dataset: Any) -> Listing:
 
     Raises:
         UnlistableError: When it is no :class:`BaseSegDataset`, or its files are not on this machine.
+        InputError: When the config makes no data set (an unknown type or argument).
     """
-    wants_labels: bool | None = None
     if isinstance(dataset, dict):
+        pipeline = list(dataset.get('pipeline') or ())
         # Only the listing is needed: no transforms, nothing loaded on construction.
-        wants_labels = _loads_labels(dataset['pipeline']) if dataset.get('pipeline') else None
-        dataset = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': True})
-    elif getattr(dataset, 'pipeline', None) is not None and dataset.pipeline.transforms:
-        wants_labels = any('LoadAnnotations' in type(t).__name__ for t in dataset.pipeline.transforms)
+        dataset = _built({**dataset, 'pipeline': [], 'lazy_init': True})
+    else:
+        pipeline = list(getattr(getattr(dataset, 'pipeline', None), 'transforms', ()))
     if not isinstance(dataset, BaseSegDataset):
         raise UnlistableError(f'{type(dataset).__name__} is no BaseSegDataset')
-    if (dataset.backend_args or {}).get('backend', 'local') != 'local':
-        raise UnlistableError(f'its files are read through the backend {dataset.backend_args["backend"]!r}')
+    _require_local(dataset)
     listing = Listing(
         name=type(dataset).__name__,
         folders=[str(path) for path in dataset.data_prefix.values() if path],
@@ -91,95 +103,106 @@ def list_dataset(dataset: Any) -> Listing:
         reduce_zero_label=dataset.reduce_zero_label,
         data_root=str(dataset.data_root or '.'),
     )
+    try:
+        listing.images, listing.labels = loaders_of(pipeline)
+    except UncheckableError as error:
+        listing.notes.append(f'files not checked: {error}')
+    if type(dataset).load_data_list in (BaseSegDataset.load_data_list, ACDCDataset.load_data_list):
+        listing.names = read_name_list(dataset)
+    if listing.names is not None:
+        listing.faults += listing.names.faults
+        listing.notes += listing.names.notes
     entries = _entries(dataset, listing)
-    labels = [entry['seg_map_path'] for entry in entries if entry.get('seg_map_path')]
-    there = {path for path in labels if os.path.exists(path)}
-    if wants_labels is None:
-        wants_labels = not dataset.test_mode
-    label_free = not there and not wants_labels
-    for entry in entries:
-        label = None if label_free else entry.get('seg_map_path')
-        if label is not None and label not in there:
-            listing.faults.append(_missing_label(entry['img_path'], label, dataset, listing))
-            label = None
-        listing.pairs.append((entry['img_path'], label))
-    if not label_free:
-        listing.faults += _labels_without_picture(dataset, set(labels))
+    _settle_labels(entries, dataset, listing, pipeline_loads_labels=_loads_labels(pipeline, listing, dataset))
     return listing
 
 
-def _entries(dataset: BaseSegDataset, listing: Listing) -> list[dict]:
+def _built(dataset: dict[str, Any]) -> Any:
+    try:
+        return DATASETS.build(dataset)
+    except InputError:
+        raise
+    except Exception as error:  # a registry and a constructor raise what they like
+        raise InputError(
+            f'no data set can be built from its config: {type(error).__name__}: {error}'
+        ) from error
+
+
+def _require_local(dataset: BaseSegDataset) -> None:
+    backend = (dataset.backend_args or {}).get('backend', 'local')
+    if backend not in ('local', 'disk'):
+        raise UnlistableError(f'its files are read through the backend {backend!r}')
+    remote = [str(path) for path in dataset.data_prefix.values() if '://' in str(path)]
+    if remote:
+        raise UnlistableError(f'its files are not on this machine: {shown(remote[0])}')
+
+
+def _loads_labels(pipeline: list[Any], listing: Listing, dataset: BaseSegDataset) -> bool:
+    """Whether a run reads labels; without a pipeline, whether such a data set usually does."""
+    if not pipeline or listing.labels is None:
+        return not dataset.test_mode
+    return not listing.labels.assumed
+
+
+def _entries(dataset: BaseSegDataset, listing: Listing) -> list[dict[str, Any]]:
     """The data set's own list of files, or none and a fault."""
+    names = listing.names
+    if names is not None and not names.readable:
+        return []
     images = dataset.data_prefix.get('img_path')
     try:
-        whole = isinstance(dataset, ACDCDataset) and not dataset.ann_file
         # ACDC's own listing stops at the first missing label; here all of them are wanted.
-        entries = dataset.list_pictures() if whole else dataset.load_data_list()
+        listed = dataset.list_pictures if isinstance(dataset, ACDCDataset) else dataset.load_data_list
+        entries = listed()
     except (OSError, ValueError, AssertionError) as error:
         missing = error.filename if isinstance(error, OSError) else None
-        reason = f'no such folder: {missing}' if missing else str(error)
+        reason = f'no such folder: {shown(missing)}' if missing else str(error)
         listing.faults.append(Fault('no_data', str(images or dataset.data_root), reason, _root_hint(dataset)))
         return []
     indices = dataset._indices
     if indices is not None:
         chosen = range(len(entries))[:indices] if isinstance(indices, int) else indices
         entries = [entries[i] for i in chosen]
-    if not entries:
-        listing.faults.append(
-            Fault(
-                'no_data', str(images), f'holds no picture named *{dataset.img_suffix}', _suffix_hint(images)
-            )
-        )
+    if not entries and not listing.faults:
+        what = f'holds no picture named *{dataset.img_suffix}'
+        listing.faults.append(Fault('no_data', str(images), what, _suffix_hint(images)))
+    if names is not None:
+        entries = [entry for entry in entries if entry['img_path'] not in names.blamed]
     return entries
 
 
-def _missing_label(image: str, label: str, dataset: BaseSegDataset, listing: Listing) -> Fault:
-    hint = ''
-    if label.endswith('labelTrainIds.png'):
-        stem = label.removesuffix('labelTrainIds.png')
-        if os.path.isfile(f'{stem}labelIds.png') or os.path.isfile(f'{stem}polygons.json'):
-            hint = 'its labelIds or polygons are there; ' + CONVERSION.format(root=listing.data_root)
-    reason = 'is a link to nothing' if os.path.islink(label) else 'does not exist'
-    return Fault('label_missing', label, reason, hint, other=image)
-
-
-def _labels_without_picture(dataset: BaseSegDataset, listed: set[str]) -> list[Fault]:
-    """Labels that no listed picture belongs to: their pictures are missing."""
-    root = dataset.data_prefix.get('seg_map_path')
-    # A list of names, or the first N, leaves labels out on purpose.
-    if not root or dataset.ann_file or dataset._indices is not None:
-        return []
-    folders = [Path(root)]
-    if isinstance(dataset, ACDCDataset):
-        folders = [Path(root) / condition / dataset.split for condition in dataset.conditions]
-    known = {os.path.normpath(path) for path in listed}
-    faults = []
-    for folder in folders:
-        for path in sorted(folder.rglob(f'*{dataset.seg_map_suffix}')):
-            if os.path.normpath(path) not in known:
-                stem = str(path.relative_to(root)).removesuffix(dataset.seg_map_suffix)
-                image = os.path.join(dataset.data_prefix['img_path'], stem + dataset.img_suffix)
-                faults.append(
-                    Fault('image_missing', image, 'does not exist, but its label does', other=str(path))
-                )
-    return faults
-
-
-def _loads_labels(pipeline: Any) -> bool:
-    """Whether a transform somewhere in the pipeline (also inside TestTimeAug) reads labels."""
-    if isinstance(pipeline, dict):
-        return 'LoadAnnotations' in str(pipeline.get('type', '')) or any(
-            map(_loads_labels, pipeline.values())
-        )
-    return isinstance(pipeline, (list, tuple)) and any(map(_loads_labels, pipeline))
+def _settle_labels(
+    entries: list[dict[str, Any]], dataset: BaseSegDataset, listing: Listing, *, pipeline_loads_labels: bool
+) -> None:
+    """Fills the listing's entries, without the labels that are not there, which are faults where labels are wanted."""
+    labels = [entry['seg_map_path'] for entry in entries if entry.get('seg_map_path')]
+    there = {path for path in labels if os.path.exists(path)}
+    label_free = not there and not pipeline_loads_labels
+    for entry in entries:
+        label = entry.get('seg_map_path')
+        if label is not None and (label_free or label not in there):
+            if not label_free:
+                listing.faults.append(missing_label(entry['img_path'], label, dataset))
+            entry = {key: value for key, value in entry.items() if key != 'seg_map_path'}
+        listing.entries.append(entry)
+    # A list of names, or the first N, leaves files out on purpose.
+    if dataset._indices is not None or (dataset.ann_file and not os.path.isdir(dataset.ann_file)):
+        return
+    pictures = [entry['img_path'] for entry in entries]
+    if not label_free:
+        listing.faults += labels_without_picture(dataset, pictures, labels)
+    told = {fault.path for fault in listing.faults if fault.kind == 'image_missing'}
+    faults, notes = left_out_pictures(dataset, pictures, told)
+    listing.faults += faults
+    listing.notes += notes
 
 
 def _root_hint(dataset: BaseSegDataset) -> str:
     root = Path(dataset.data_root or '.')
     if not root.is_dir():
-        return f'data_root {root} is not there (docs/data.md shows how to prepare it)'
-    found = sorted(path.name for path in root.iterdir() if path.is_dir())[:8]
-    return f'data_root {root} is there and holds {", ".join(found) if found else "no folder"}'
+        return f'data_root {shown(root)} is not there (docs/data.md shows how to prepare it)'
+    found = sorted(shown(path.name) for path in root.iterdir() if path.is_dir())[:8]
+    return f'data_root {shown(root)} is there and holds {", ".join(found) if found else "no folder"}'
 
 
 def _suffix_hint(folder: str | None) -> str:
@@ -187,4 +210,4 @@ def _suffix_hint(folder: str | None) -> str:
     names = [path.name for path in Path(folder or '.').rglob('*') if path.is_file()][:1000]
     if not names:
         return 'the folder is empty'
-    return f'there are {len(names)} other files, such as {min(names)}'
+    return f'there are {len(names)} other files, such as {shown(min(names))}'

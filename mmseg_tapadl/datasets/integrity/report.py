@@ -5,21 +5,25 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils import InputError, shown
 
 # What each kind of fault is called on the screen
 KINDS = {
     'no_data': 'no data',
+    'name_list': 'fault in a list',
     'image_missing': 'label without image',
     'label_missing': 'image without label',
     'image_empty': 'empty image file',
     'image_truncated': 'truncated image',
     'image_damaged': 'damaged image',
     'image_undecodable': 'undecodable image',
+    'image_too_large': 'image over a limit',
+    'image_bits': 'image of more than 8 bits',
     'label_empty': 'empty label file',
     'label_truncated': 'truncated label',
     'label_damaged': 'damaged label',
     'label_undecodable': 'undecodable label',
+    'label_too_large': 'label over a limit',
     'label_size': 'label of another size',
     'label_channels': 'label not one channel',
     'label_bits': 'label of more than 8 bits',
@@ -41,7 +45,7 @@ class Fault:
 
     Attributes:
         kind: A key of :data:`KINDS`.
-        path: The file (or folder) at fault.
+        path: The file (or folder) at fault; :func:`~mmseg_tapadl.utils.shown` makes it printable.
         detail: What is wrong with it.
         hint: The likely cause and what to do; empty when there is no guess.
         other: The file it belongs to: the image of a label, the label of an image.
@@ -52,6 +56,12 @@ class Fault:
     detail: str
     hint: str = ''
     other: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The fault in one line, without its hint."""
+        pair = f' [{shown(self.other)}]' if self.other else ''
+        return f'{KINDS[self.kind]:<{_WIDTH}}  {shown(self.path)}: {self.detail}{pair}'
 
 
 @dataclass
@@ -106,11 +116,16 @@ class Report:
         raise_if_faulty([self])
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, in plain types."""
+        """Everything, in plain types; names that are no UTF-8 with escapes."""
         value = asdict(self)
+        value['folders'] = [shown(folder) for folder in self.folders]
+        value['faults'] = [
+            {**asdict(fault), 'path': shown(fault.path), 'other': fault.other and shown(fault.other)}
+            for fault in self.faults
+        ]
         value['classes'] = list(self.classes)
         value['pixels'] = dict(zip(self.classes, self.pixels, strict=False))
-        value['sizes'] = [[width, height, path] for (width, height), path in self.sizes.items()]
+        value['sizes'] = [[width, height, shown(path)] for (width, height), path in self.sizes.items()]
         return {**value, 'ok': self.ok, 'faults_by_kind': dict(Counter(fault.kind for fault in self.faults))}
 
 
@@ -137,8 +152,7 @@ def fault_lines(report: Report, shown: int) -> list[str]:
     lines: list[str] = []
     hints: dict[str, None] = {}
     for fault in faults[:shown]:
-        pair = f' [{fault.other}]' if fault.other else ''
-        lines.append(f'{KINDS[fault.kind]:<{_WIDTH}}  {fault.path}: {fault.detail}{pair}')
+        lines.append(fault.line)
         if fault.hint:
             hints[fault.hint] = None
     if len(faults) > shown:
