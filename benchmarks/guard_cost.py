@@ -96,7 +96,7 @@ def main() -> int:
 
     per_sample = seconds_of(one_sample, 300) * runner.train_dataloader.batch_size
     rows = [(name, value / counted) for name, value in sorted(spent.items())]
-    rows.append(('seeding of samples (SamplePipeline)', per_sample))
+    rows.append(('seeding of samples (PlacedSamples)', per_sample))
     rows.append(
         (
             f'whole checkpoints, more than plain, every {args.interval}',

@@ -1,8 +1,10 @@
 """Work that one process does while the others wait for it, however long it takes."""
 
 import os
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from mmseg_tapadl.utils.errors import InputError
 
@@ -30,10 +32,10 @@ def on_each_machine(work: Callable[[], None]) -> None:
 
 
 def _one_works(work: Callable[[], None], chosen: Callable[[int], bool]) -> None:
-    # Imported here: command lines answer before torch is loaded.
-    import torch.distributed as dist
-
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    # A program that never loaded torch has no other processes.
+    torch = sys.modules.get('torch')
+    dist: Any = getattr(torch, 'distributed', None)
+    if dist is None or not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         work()
         return
     # A group of its own over gloo: its patience is ours, whatever the backend and time-out of the others.

@@ -101,6 +101,11 @@ def test_a_signal_within_a_validation_stops_it_and_resuming_repeats_it(tmp_path)
     status = run.send_when(signal.SIGTERM, lambda: 'Iter(val)' in run.output)
     assert status == 143 and 'stopped in the validation after iteration 4' in run.output
     assert not (work_dir / 'validation_metrics.json').exists() and not list(work_dir.glob('best_*'))
+    # Told again within the repeated validation, it stops at once: no iteration comes first.
+    repeated = ToolRun('train.py', config, '--work-dir', work_dir, '--skip-check', '--resume', cwd=tmp_path)
+    status = repeated.send_when(signal.SIGTERM, lambda: 'Iter(val)' in repeated.output)
+    assert status == 143 and 'stopped in the validation after iteration 4' in repeated.output
+    assert not (work_dir / 'validation_metrics.json').exists()
     resumed = train_here(config, work_dir, '--resume')
     assert 'the validation after iteration 4 is missing: it comes first' in resumed.output
     assert (work_dir / 'best_mIoU_iter_4.pth').exists() and 'Iter(train)' not in resumed.output

@@ -193,11 +193,16 @@ def run_tool_here(tool: str, *args: object, cwd: Path, ok: bool = True, timeout:
     return run
 
 
-def two_processes(tool: str, *args: object, cwd: Path) -> tuple[ToolRun, ToolRun]:
-    """Runs a tool in two processes that find each other over gloo, to their end; expects exit status 0."""
+def free_port() -> str:
+    """A port nobody listens on."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
+        return str(probe.getsockname()[1])
+
+
+def two_processes(tool: str, *args: object, cwd: Path) -> tuple[ToolRun, ToolRun]:
+    """Runs a tool in two processes that find each other over gloo, to their end; expects exit status 0."""
+    port = free_port()
     runs = []
     for rank in ('0', '1'):
         env = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
