@@ -166,6 +166,7 @@ def _notes(models: list[dict], letters: list[str]) -> list[str]:
     """What a reader must know before believing a difference."""
     notes = []
     for key, text in (
+        ('classes', 'the classes differ, so the mIoU is a mean over others'),
         ('channel_order', 'the channel order of the corruptions differs'),
         ('seed', 'the seed of the corruptions differs'),
         ('versions', 'the library versions differ'),

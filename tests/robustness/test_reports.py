@@ -176,6 +176,22 @@ def test_what_cannot_be_compared_is_refused(results, tmp_path):
     assert not (tmp_path / 'page.html').exists()
 
 
+def test_what_a_reader_must_know_before_believing_a_difference_is_noted(results, tmp_path):
+    names = [name.upper() for name in results['classes']]
+
+    def renamed(cell):
+        return {**cell, 'IoU': dict(zip(names, cell['IoU'].values(), strict=True))}
+
+    other = {**results, 'classes': names, 'clean': renamed(results['clean']), 'seed': 7}
+    other['cells'] = [renamed(cell) for cell in results['cells']]
+    write_results(results, tmp_path / 'a')
+    write_results(other, tmp_path / 'b')
+    write_comparison([str(tmp_path / name / 'robustness.json') for name in 'ab'], tmp_path / 'page.html')
+    text = Page((tmp_path / 'page.html').read_text()).text
+    assert 'B against A: the classes differ' in text and 'the seed of the corruptions differs' in text
+    assert 'the library versions differ' not in text
+
+
 def test_a_file_of_a_former_version_is_named_and_left_alone(finished, repo_root, tmp_path):
     old = tmp_path / 'old.json'
     shutil.copy(repo_root / 'tests/data/old_formats/robustness_1/robustness.json', old)
