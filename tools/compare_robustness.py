@@ -28,16 +28,17 @@ def parse_args() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     from mmseg_tapadl.robustness.compare import write_comparison
+    from mmseg_tapadl.utils import shown
 
     page, headline = write_comparison(args.results, args.out)
     for row in headline:
-        shown = [f'{row.title:<24}']
+        words = [f'{row.title:<24}']
         for entry in row.entries:
-            shown.append('      -' if entry.value is None else f'{entry.value:7.2f}')
+            words.append('      -' if entry.value is None else f'{entry.value:7.2f}')
             if entry.difference is not None:
-                shown.append(f'({entry.difference:+.2f}{"~" if entry.noise else ""})')
-        print('  '.join(shown))
-    print(f'wrote {page}')
+                words.append(f'({entry.difference:+.2f}{"~" if entry.noise else ""})')
+        print('  '.join(words))
+    print(f'wrote {shown(page)}')
 
 
 def main() -> int:

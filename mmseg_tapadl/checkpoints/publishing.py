@@ -39,7 +39,8 @@ def publish(
         raise CheckpointError(f'{target}: publish as .safetensors or .pth')
     read = read_checkpoint(checkpoint, trust=trust)
     weights = weights_of(read)
-    meta = read.get('meta') if isinstance(read.get('meta'), dict) else {}
+    stored = read.get('meta')
+    meta = stored if isinstance(stored, dict) else {}
     facts = {
         'mmseg_tapadl': __version__,
         'iterations': meta.get('iter'),

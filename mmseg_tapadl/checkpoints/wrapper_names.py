@@ -15,7 +15,7 @@ _COUNTERS = ('n_averaged', 'steps')
 _IN_FRONT = {*_TORCH, 'module', 'model', 'ema', 'ema_model', 'net', 'network', 'backbone', 'encoder'}
 
 
-def weights_of(checkpoint: Mapping) -> dict[str, torch.Tensor]:
+def weights_of(checkpoint: Mapping) -> 'Weights':
     """The weights within a checkpoint: under ``state_dict``, ``model`` or ``model_state_dict``, or bare.
 
     Parts of names that compiling, sharding or distributed training leave are taken off, unless two weights would
