@@ -169,9 +169,10 @@ def check_zip(file: BinaryIO, path: str, size: int) -> zipfile.ZipFile:
     if pickles[0].file_size > _MAX_PICKLE_BYTES:
         raise CheckpointError(f'{path}: refused, a pickle of {pickles[0].file_size} bytes')
     try:
-        check_pickle(archive.read(pickles[0]), path)
-    except zipfile.BadZipFile as error:
+        data = archive.read(pickles[0])
+    except Exception as error:  # a damaged directory leads anywhere
         raise CheckpointError(f'{path}: damaged: {error}') from None
+    check_pickle(data, path)
     return archive
 
 

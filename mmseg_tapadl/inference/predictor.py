@@ -50,6 +50,7 @@ class Predictor:
             raise InputError(f'the test pipeline of the config ({names}) loads no picture from a file')
         self._load = Compose(transforms[: loading + 1])
         self._transforms = transforms[loading + 1 :]
+        self._suffixes = [leaf['img_suffix'] for leaf in _leaves(cfg) if leaf.get('img_suffix')]
         named = names_and_colours(meta, cfg, self.model.num_classes)
         self.classes: tuple[str, ...] = named.classes
         self.palette: list[list[int]] = named.palette
@@ -96,7 +97,7 @@ class Predictor:
                 overwrite another file, or a picture cannot be read: with the names.
         """
         kinds = [Path(out) / name for name in ('labels', 'overlays')]
-        root, pictures = find_pictures(source, passed_over=kinds)
+        root, pictures = find_pictures(source, passed_over=kinds, suffixes=self._suffixes)
         label_files, overlay_files = (ResultFiles(folder, base=root) for folder in kinds)
         for files in (label_files, overlay_files):
             files.check(pictures)
@@ -108,11 +109,15 @@ class Predictor:
             yield path, labels
 
 
+def _leaves(cfg: Config) -> list[dict]:
+    """The data sets that the config tests and validates on, out of their wrappers."""
+    loaders = [cfg.get(f'{split}_dataloader') for split in ('test', 'val')]
+    return [leaf for loader in loaders if loader for leaf in leaf_datasets(loader['dataset'])]
+
+
 def _test_pipeline(cfg: Config) -> list[dict]:
     """The pipeline that the config tests with, of the first data set that has one."""
-    loaders = [cfg.get(f'{split}_dataloader') for split in ('test', 'val')]
-    leaves = [leaf for loader in loaders if loader for leaf in leaf_datasets(loader['dataset'])]
-    pipelines = [*(leaf.get('pipeline') for leaf in leaves), cfg.get('test_pipeline')]
+    pipelines = [*(leaf.get('pipeline') for leaf in _leaves(cfg)), cfg.get('test_pipeline')]
     found = next((pipeline for pipeline in pipelines if pipeline), None)
     if found is None:
         raise InputError(f'{cfg.filename}: no test_dataloader with a pipeline, and no test_pipeline')

@@ -15,7 +15,9 @@ PICTURE_SUFFIXES = (
 )
 
 
-def find_pictures(source: str | Path, *, passed_over: Sequence[Path] = ()) -> tuple[Path, list[Path]]:
+def find_pictures(
+    source: str | Path, *, passed_over: Sequence[Path] = (), suffixes: Sequence[str] = ()
+) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the pictures: one file, or all below a folder, sorted.
 
     Below a folder hidden files are left out and links are followed, as mmengine's listing of data sets does, but not
@@ -24,6 +26,7 @@ def find_pictures(source: str | Path, *, passed_over: Sequence[Path] = ()) -> tu
     Args:
         source: A picture or a folder.
         passed_over: Folders whose files do not count: those that the results are written to.
+        suffixes: Ends of names that are pictures beside :data:`PICTURE_SUFFIXES`, such as a data set's own.
 
     Raises:
         InputError: ``source`` does not exist, cannot be listed or holds no picture.
@@ -34,14 +37,15 @@ def find_pictures(source: str | Path, *, passed_over: Sequence[Path] = ()) -> tu
     if not source.is_dir():
         raise InputError(f'{shown(source)}: no such picture or folder')
     closed = {os.path.realpath(folder) for folder in passed_over} - {os.path.realpath(source)}
-    found = [path for path in _files_below(source, closed) if path.suffix.lower() in PICTURE_SUFFIXES]
+    ends = (*PICTURE_SUFFIXES, *(suffix.lower() for suffix in suffixes if suffix))
+    found = [path for path in _files_below(source, closed) if path.name.lower().endswith(ends)]
     pictures = sorted(path for path in found if not is_result(path))
     if len(pictures) < len(found):
         print_log(
             f'{len(found) - len(pictures)} results of former predictions below {shown(source)} are left out'
         )
     if not pictures:
-        raise InputError(f'{shown(source)}: no picture in this folder ({", ".join(PICTURE_SUFFIXES)})')
+        raise InputError(f'{shown(source)}: no picture in this folder ({", ".join(ends)})')
     return source, pictures
 
 

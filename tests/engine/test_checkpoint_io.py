@@ -145,6 +145,23 @@ def test_every_flipped_bit_of_a_sample_is_noticed(name, tmp_path):
     read_checkpoint(path)
 
 
+def test_a_damaged_directory_of_a_foreign_archive_ends_in_no_other_error(tmp_path):
+    torch.save(weights(), tmp_path / 'foreign.pth')
+    whole = (tmp_path / 'foreign.pth').read_bytes()
+    refused = 0
+    for bit in range(8 * 60):
+        damaged = bytearray(whole)
+        damaged[len(whole) - 1 - bit // 8] ^= 1 << bit % 8
+        (tmp_path / 'foreign.pth').write_bytes(damaged)
+        try:
+            read = read_checkpoint(tmp_path / 'foreign.pth')
+        except CheckpointError:
+            refused += 1
+        else:
+            assert torch.equal(read['layer.weight'], weights()['layer.weight'])
+    assert refused > 200
+
+
 def test_a_digest_beside_a_download_is_checked(tmp_path):
     torch.save(weights(), tmp_path / 'd.pth')
     (tmp_path / 'd.pth.sha256').write_text('0' * 64 + '  d.pth\n')

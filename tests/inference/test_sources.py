@@ -38,6 +38,7 @@ def test_a_folder_is_listed_as_data_sets_list_it(tmp_path):
     assert {*names(source), 'd.txt'} == set(list_dir_or_file(str(source), list_dir=False, recursive=True))
     # Here mmengine's own listing ends with an error.
     (source / 'itself.png').symlink_to(source / 'itself.png')
+    assert len(names(source, suffixes=['.TXT'])) == 5
     (source / 'sub/round').symlink_to(source)
     assert names(source) == ['B.PNG', 'linked/c.ppm', 'one.png', 'sub/a.jpg']
 
