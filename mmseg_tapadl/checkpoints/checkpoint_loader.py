@@ -120,7 +120,7 @@ def load_plain_stored(filename: str, map_location: Any = None) -> dict:
         path = Path(folder) / 'fetched'
         path.write_bytes(content)
         try:
-            return read_checkpoint(path, map_location=map_location)
+            return read_checkpoint(path, map_location=map_location, trust=filename in _TRUSTED)
         except CheckpointError as error:
             raise CheckpointError(str(error).replace(str(path), filename)) from None
 

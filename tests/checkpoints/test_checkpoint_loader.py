@@ -146,7 +146,7 @@ def test_with_its_client_the_bytes_are_read_as_data(tmp_path, monkeypatch):
     torch.save({'state_dict': weights()}, tmp_path / 'model.pth')
     assert torch.equal(load_plain(ADDRESS)['state_dict']['layer.weight'], weights()['layer.weight'])
     program = reduce_in_metadata(tmp_path, tmp_path / 'witness')
-    trust_checkpoint(program)  # trust is in a file, not in its name at another place
+    trust_checkpoint(program)  # trust is in this file, not in one of its name elsewhere
     with pytest.raises(CheckpointError, match=rf'petrel://b/{program.name}: .*holds a program'):
         load_plain(f'petrel://b/{program.name}')
     assert not (tmp_path / 'witness').exists()
