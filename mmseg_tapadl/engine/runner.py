@@ -5,15 +5,18 @@ from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import RUNNERS
 
+from mmseg_tapadl.agreement import check_same_classes
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers
+from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.checkpoints.weights import load_weights
 from mmseg_tapadl.checkpoints.work_dir import newest_whole
 from mmseg_tapadl.engine.console import quiet_screen
 from mmseg_tapadl.engine.counting import refuse_epochs
+from mmseg_tapadl.engine.equal_sizes import with_any_sizes
 from mmseg_tapadl.engine.errors import NotFiniteError, RunMismatchError, RunStopped
 from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming
@@ -57,6 +60,14 @@ class TrustedRunner(Runner):
             for key in ('persistent_workers', 'prefetch_factor'):
                 dataloader.pop(key, None)
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def build_val_loop(self, loop: Any) -> BaseLoop:
+        """Builds the validation; batches of pictures of different sizes are split."""
+        return super().build_val_loop(with_any_sizes(loop))
+
+    def build_test_loop(self, loop: Any) -> BaseLoop:
+        """Builds the test; batches of pictures of different sizes are split."""
+        return super().build_test_loop(with_any_sizes(loop))
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """Registers the hooks of ``default_hooks``; None switches any of them off, not only mmengine's own."""
@@ -177,7 +188,8 @@ class TrustedRunner(Runner):
 
         Raises:
             CheckpointError: For a file that is no checkpoint, or that does not fit: with the keys.
-            RunMismatchError: For weights of other classes than the test set's, and as for :meth:`resume`.
+            ClassesDifferError: For weights of other classes than the test set's.
+            RunMismatchError: As for :meth:`resume`.
         """
         if revise_keys:
             raise ValueError(
@@ -215,11 +227,8 @@ class TrustedRunner(Runner):
         return checkpoint
 
     def _check_classes(self, checkpoint: dict, filename: str) -> None:
-        trained = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
-        theirs = [str(name) for name in trained.get('classes') or ()]
-        ours = [str(name) for name in classes_of(self.test_dataloader.dataset)]
-        if theirs and theirs != ours:
-            raise RunMismatchError(
-                f'{filename} was trained on other classes ({len(theirs)}: {", ".join(theirs[:3])}, ...) '
-                f'than the data set has ({len(ours)}: {", ".join(ours[:3])}, ...)'
-            )
+        trained = dataset_meta_of(checkpoint.get('meta')).get('classes')
+        # Names that a data set gets when it is built; what the config tells was compared before.
+        if trained:
+            names = classes_of(self.test_dataloader.dataset)
+            check_same_classes(names, trained, where='the test set', source=filename, trained=True)

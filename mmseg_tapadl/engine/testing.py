@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmseg.registry import RUNNERS
 from mmseg.utils import register_all_modules
 
+from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.checkpoint_io import check_whole
-from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers, trust_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers, trust_checkpoint
+from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.engine.config import ConfigError, load_config
 from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.utils.one_process import on_main_process
@@ -56,6 +59,11 @@ def test(
         trust_checkpoint(checkpoint)
     elif '://' not in checkpoint:
         check_whole(checkpoint)
+    meta = {} if '://' in checkpoint else load_plain(checkpoint).get('meta')
+    for note in check_agreement(
+        cfg, ('test',), weights=checkpoint, trained=dataset_meta_of(meta).get('classes')
+    ):
+        print_log(note, logger='current')
     cfg.load_from = checkpoint
     cfg.resume = False
     # What only a training needs would be built for nothing.

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import RUNNERS
 from mmseg.utils import register_all_modules
 
+from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers, trust_checkpoint
 from mmseg_tapadl.checkpoints.pretrained import check_encoder_coverage, start_encoder_from
@@ -78,7 +79,8 @@ def train(
             trust_checkpoint(path)
     if pretrained:
         start_encoder_from(cfg, pretrained)
-    cfg.launch_notes = prepare_processes(cfg, launcher)
+    notes = check_agreement(cfg, ('train', 'val'))
+    cfg.launch_notes = [*notes, *prepare_processes(cfg, launcher)]
 
     def prepare() -> None:
         Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,9 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from tqdm import tqdm
 
+from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
+from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.checkpoints.loaded_model import build_loaded_model
 from mmseg_tapadl.datasets.integrity.listing import leaf_datasets
 from mmseg_tapadl.evaluation.overlay import overlay_labels
@@ -42,6 +44,7 @@ class Predictor:
         import mmseg_tapadl.register  # noqa: F401  what the config names
 
         self.model, meta = build_loaded_model(cfg, checkpoint, device=device)
+        check_agreement(cfg, (), weights=str(checkpoint), trained=dataset_meta_of(meta).get('classes'))
         transforms = Compose(_test_pipeline(cfg)).transforms
         transforms = [step for step in transforms if not loads_labels(step)]
         loading = loading_position(transforms)

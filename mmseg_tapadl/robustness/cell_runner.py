@@ -5,7 +5,7 @@ Shape legend: B resamples, C classes.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader
 
+from mmseg_tapadl.engine.equal_sizes import parts_of_one_size
 from mmseg_tapadl.evaluation.class_counts import percentages, score_sample
 from mmseg_tapadl.evaluation.robustness_presets import Cell
 from mmseg_tapadl.robustness.bootstrap import RESAMPLES, pack, poisson_weights, resampled_miou
@@ -86,22 +87,6 @@ def run_cell(
         on_pictures(len(indices))
     counts.gather(next(model.parameters()).device)
     return counts
-
-
-def parts_of_one_size(batch: dict) -> Iterator[tuple[list[int], dict]]:
-    """Splits a batch so that the pictures of a part have one size; mmseg tests no others together.
-
-    Args:
-        batch: ``inputs`` (a list of (3, H, W)) and ``data_samples`` (a list).
-
-    Yields:
-        The places of a part's pictures in the batch, and the part. A batch of one size is one part.
-    """
-    by_size: dict[torch.Size, list[int]] = {}
-    for place, picture in enumerate(batch['inputs']):
-        by_size.setdefault(picture.shape, []).append(place)
-    for places in by_size.values():
-        yield places, {key: [values[place] for place in places] for key, values in batch.items()}
 
 
 def cell_record(cell: Cell, counts: CellCounts, classes: list[str], seconds: float) -> dict:

@@ -12,9 +12,13 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
+from mmseg_tapadl.agreement import check_agreement, scored_void
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
+from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.datasets.corruptions import picture_identity, warm_up
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, select_cells
 from mmseg_tapadl.robustness.bootstrap import BOOTSTRAP_VERSION
@@ -22,7 +26,6 @@ from mmseg_tapadl.robustness.cell_data import (
     NamedPictures,
     check_pregenerated,
     dataset_for_cell,
-    dataset_parts,
     loader_for,
 )
 from mmseg_tapadl.robustness.cell_runner import cell_record, rank_and_processes, run_cell
@@ -187,14 +190,7 @@ class Sweep:
     @property
     def ignore_index(self) -> int:
         """The label value that does not count, as a metric of the config says, or else the data set."""
-        evaluator = self.config.get('test_evaluator') or {}
-        metrics = evaluator.get('metrics', evaluator) if isinstance(evaluator, dict) else evaluator
-        said = [
-            metric.get('ignore_index')
-            for metric in (metrics if isinstance(metrics, (list, tuple)) else [metrics])
-        ]
-        said += [part.get('ignore_index') for part in dataset_parts(self.config.test_dataloader.dataset)]
-        return next((int(value) for value in said if value is not None), 255)
+        return scored_void(self.config)
 
     def _loader(self, dataset: NamedPictures, rank: int, processes: int):
         settings = self.config.test_dataloader
@@ -229,6 +225,11 @@ def prepare_sweep(config: Config, options: SweepOptions) -> Sweep:
         raise InputError(f'the checkpoint {options.checkpoint} does not exist{hint}')
     register_all_modules(init_default_scope=False)
     init_default_scope(config.get('default_scope', 'mmseg'))
+    meta = load_plain(options.checkpoint).get('meta')
+    for note in check_agreement(
+        config, ('test',), weights=options.checkpoint, trained=dataset_meta_of(meta).get('classes')
+    ):
+        print_log(note, logger='current')
     clean = dataset_for_cell(
         config.test_dataloader.dataset, CLEAN, seed=options.seed, channel_order=options.channel_order
     )

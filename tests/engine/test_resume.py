@@ -113,7 +113,7 @@ def test_what_would_make_it_another_run_stops(tiny, undisturbed):
     checkpoint = undisturbed / 'iter_6.pth'
     for option, words in (
         ('train_dataloader.batch_size=3', 'batch_size x processes: 2 when saved, 3 now'),
-        ('model.decode_head.num_classes=7', 'of another shape: decode_head.conv_seg'),
+        ('model.decode_head.channels=16', 'of another shape: decode_head.conv_seg'),
         ('optim_wrapper.accumulative_counts=2', 'accumulate: 1 when saved, 2 now'),
     ):
         run = train_here(

@@ -43,6 +43,8 @@ class PositionedSampler(Sampler):
         seed: The run's seed; None draws one and shares it.
     """
 
+    endless = True
+
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
         self.rank, self.world_size = get_dist_info()
         self.size = len(dataset)
