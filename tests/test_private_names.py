@@ -40,6 +40,8 @@ PRIVATE_NAMES = {
     '_init_rule': 'mmengine.hooks:CheckpointHook',
     '_instance_dict': 'mmengine.logging:MMLogger',
     '_load_from': 'mmengine.runner:Runner',
+    '_load_metainfo': 'mmengine.dataset:BaseDataset',
+    '_load_seg_map': 'mmseg.datasets.transforms:LoadAnnotations',
     '_metadata': 'torch.nn:Module',
     '_resume': 'mmengine.runner:Runner',
     '_save_best_checkpoint': 'mmengine.hooks:CheckpointHook',
