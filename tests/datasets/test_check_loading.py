@@ -98,8 +98,8 @@ def test_where_the_loader_cannot_run_pairs_and_labels_are_checked_all_the_same(t
     Image.new('L', SIZE, 7).save(tmp_path / 'labels/p01.png')
     # GDAL is not installed here.
     report = check_own(tmp_path, image=dict(type='LoadSingleRSImageFromFile'))
-    assert told(report) == [('label_missing', 'p00.png')]
-    assert any('not checked' in note and 'gdal' in note for note in report.warnings)
+    assert told(report) == [('label_ids', 'p01.png'), ('label_missing', 'p00.png')]
+    assert any('2 pictures not checked' in note and 'gdal' in note for note in report.warnings)
 
     class NeedsMore(BaseTransform):
         def transform(self, results):

@@ -139,8 +139,6 @@ def _read_all(
         ('label', entry['seg_map_path']): entry for entry in listing.entries if 'seg_map_path' in entry
     }
     images, labels = listing.images, listing.labels
-    if images is None or labels is None:
-        return {key: Facts(unchecked='see above') for key in entries}, 0
     known = {'image': images.is_known, 'label': labels.is_known}
     memory = FactsCache(listing.folders, loading=f'{images.key}\n{labels.key}\n{libraries()}', enabled=cache)
     facts: dict[Key, Facts] = {}

@@ -14,12 +14,22 @@ _DECIDES_PIXELS = (b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND')
 
 
 class PngPart(NamedTuple):
-    """A chunk of a PNG: its kind, where it begins, its content, and whether its checksum is right."""
+    """A chunk of a PNG: its kind, where it begins, what its checksum covers (kind and content), the stored checksum."""
 
     kind: bytes
     position: int
-    content: memoryview
-    right: bool
+    covered: memoryview
+    checksum: bytes
+
+    @property
+    def content(self) -> bytes:
+        """What it holds."""
+        return bytes(self.covered[4:])
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the checksum is that of the content."""
+        return zlib.crc32(self.covered).to_bytes(4, 'big') == self.checksum
 
 
 def container_fault(data: bytes) -> tuple[str, str] | None:
@@ -60,8 +70,7 @@ def png_parts(data: bytes) -> Iterator[PngPart]:
         end = position + 12 + length
         if end > len(data):
             return
-        right = zlib.crc32(view[position + 4 : end - 4]) == struct.unpack_from('>I', data, end - 4)[0]
-        yield PngPart(kind, position, view[position + 8 : end - 4], right)
+        yield PngPart(kind, position, view[position + 4 : end - 4], data[end - 4 : end])
         if kind == b'IEND':
             return
         position = end
@@ -69,10 +78,14 @@ def png_parts(data: bytes) -> Iterator[PngPart]:
 
 def _png_fault(data: bytes) -> tuple[str, str] | None:
     """All parts there, those that decide pixels with their right checksums, the end at the end."""
-    kind = b''
-    for kind, position, _, right in png_parts(data):
-        if not right and kind in _DECIDES_PIXELS:
-            return 'damaged', f'is damaged: checksum of its {kind.decode("ascii")} part at byte {position}'
-    if kind != b'IEND':
+    last = b''
+    for part in png_parts(data):
+        last = part.kind
+        if last in _DECIDES_PIXELS and not part.is_right:
+            return (
+                'damaged',
+                f'is damaged: checksum of its {last.decode("ascii")} part at byte {part.position}',
+            )
+    if last != b'IEND':
         return 'truncated', f'is truncated: it ends within a part, after {len(data)} bytes'
     return None

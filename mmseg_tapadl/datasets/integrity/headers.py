@@ -54,8 +54,8 @@ def _read_png(data: bytes) -> Header | None:
             width, height = (int.from_bytes(part.content[i : i + 4], 'big') for i in (0, 4))
             bits, colour = part.content[8], part.content[9]
             header = Header('PNG', width, height, _PNG_CHANNELS.get(colour, 3), colour == 3, bits)
-        elif part.kind == b'eXIf' and part.right and header is not None:
-            header = replace(header, orientation=_orientation(bytes(part.content)))
+        elif part.kind == b'eXIf' and part.is_right and header is not None:
+            header = replace(header, orientation=_orientation(part.content))
     return header
 
 

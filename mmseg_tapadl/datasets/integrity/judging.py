@@ -154,7 +154,7 @@ class Judge:
     def _cuts(self, fact: Facts) -> bool:
         """Whether loading cuts the values of a deep picture rather than scaling them."""
         loader = self.listing.images
-        if loader is None or fact.peak is None:
+        if fact.peak is None:
             return False
         if loader.scale:
             return fact.peak > loader.scale.max_value

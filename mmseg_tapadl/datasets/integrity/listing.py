@@ -10,7 +10,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.datasets.acdc import ACDCDataset
-from mmseg_tapadl.datasets.integrity.loaders import ImageLoader, LabelLoader, UncheckableError, loaders_of
+from mmseg_tapadl.datasets.integrity.loaders import ImageLoader, LabelLoader, loaders_of
 from mmseg_tapadl.datasets.integrity.name_list import NameList, read_name_list
 from mmseg_tapadl.datasets.integrity.partners import labels_without_picture, left_out_pictures, missing_label
 from mmseg_tapadl.datasets.integrity.report import Fault
@@ -32,8 +32,8 @@ class Listing:
             has a label that is there, ``seg_map_path``.
         faults: What is wrong with the listing itself.
         notes: What deserves a look but stops nothing.
-        images: How pictures are loaded; None where that cannot be had.
-        labels: How labels are loaded; None as for pictures.
+        images: How pictures are loaded.
+        labels: How labels are loaded.
         names: The list of names that the data set reads, if any.
         classes: Names of the classes.
         ignore_index: The id of void pixels after mapping.
@@ -47,8 +47,8 @@ class Listing:
     entries: list[dict[str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    images: ImageLoader | None = None
-    labels: LabelLoader | None = None
+    images: ImageLoader = field(default_factory=ImageLoader)
+    labels: LabelLoader = field(default_factory=LabelLoader)
     names: NameList | None = None
     classes: tuple[str, ...] = ()
     ignore_index: int = 255
@@ -103,10 +103,7 @@ def list_dataset(dataset: Any) -> Listing:
         reduce_zero_label=dataset.reduce_zero_label,
         data_root=str(dataset.data_root or '.'),
     )
-    try:
-        listing.images, listing.labels = loaders_of(pipeline)
-    except UncheckableError as error:
-        listing.notes.append(f'files not checked: {error}')
+    listing.images, listing.labels = loaders_of(pipeline)
     if type(dataset).load_data_list in (BaseSegDataset.load_data_list, ACDCDataset.load_data_list):
         listing.names = read_name_list(dataset)
     if listing.names is not None:
@@ -139,9 +136,7 @@ def _require_local(dataset: BaseSegDataset) -> None:
 
 def _loads_labels(pipeline: list[Any], listing: Listing, dataset: BaseSegDataset) -> bool:
     """Whether a run reads labels; without a pipeline, whether such a data set usually does."""
-    if not pipeline or listing.labels is None:
-        return not dataset.test_mode
-    return not listing.labels.assumed
+    return not listing.labels.assumed if pipeline else not dataset.test_mode
 
 
 def _entries(dataset: BaseSegDataset, listing: Listing) -> list[dict[str, Any]]:

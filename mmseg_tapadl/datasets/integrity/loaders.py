@@ -196,14 +196,21 @@ class LabelLoader:
         return label
 
 
+class _CannotLoad:
+    """Stands for a loader that cannot be built."""
+
+    def __init__(self, error: UncheckableError) -> None:
+        self.error = error
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        raise self.error
+
+
 def loaders_of(pipeline: Iterable[Any]) -> tuple[ImageLoader, LabelLoader]:
-    """The loading transforms of a pipeline.
+    """The loading transforms of a pipeline; what cannot be built raises :class:`UncheckableError` for every file.
 
     Args:
         pipeline: Configs of transforms, or transforms.
-
-    Raises:
-        UncheckableError: When one of them cannot be built.
     """
     pipeline = list(pipeline)
     images: list[Any] = []
@@ -212,7 +219,9 @@ def loaders_of(pipeline: Iterable[Any]) -> tuple[ImageLoader, LabelLoader]:
             continue
         images.append(_built(step))
         # A loader with another name is known by the picture that it leaves.
-        if isinstance(images[-1], LoadImageFromFile) or _LOADS.search(type(images[-1]).__name__):
+        if isinstance(images[-1], (LoadImageFromFile, _CannotLoad)) or _LOADS.search(
+            type(images[-1]).__name__
+        ):
             break
     label = next(filter(_loads_labels, _flattened(pipeline)), None)
     return ImageLoader(images), LabelLoader(None if label is None else _built(label))
@@ -257,14 +266,13 @@ def _flattened(steps: Any) -> Iterator[Any]:
 def _built(step: Any) -> Any:
     try:
         transform = TRANSFORMS.build(step) if isinstance(step, Mapping) else step
-    except Exception as error:
-        raise UncheckableError(
-            f'its loading cannot be built: {type(error).__name__}: {str(error).strip()}'
-        ) from error
+    except Exception as error:  # a registry and a constructor raise what they like
+        reason = f'{type(error).__name__}: {str(error).strip()}'
+        return _CannotLoad(UncheckableError(f'the loading cannot be built: {reason}'))
     for options in (getattr(transform, name, None) for name in ('backend_args', 'file_client_args')):
         backend = (options or {}).get('backend', 'local')
         if backend not in ('local', 'disk'):
-            raise UncheckableError(f'its files are read through the backend {backend!r}')
+            return _CannotLoad(UncheckableError(f'files are read through the backend {backend!r}'))
     return transform
 
 
