@@ -14,6 +14,7 @@ from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
 from mmseg_tapadl.utils import InputError
+from tests.engine.tiny_run import run_tool_here
 from tests.models.builders import batch, build
 
 CHANNELS = (8, 16, 40, 64)
@@ -222,3 +223,14 @@ def test_the_loss_follows_sampler_and_ignored_label(case):
 def test_a_key_that_the_head_cannot_follow_is_named(case, key, value, words):
     with pytest.raises(InputError, match=words):
         build(dict(type=case.kind, **options_of(**{key: value})))
+
+
+def test_the_tools_say_it_in_one_line_and_write_nothing(repo_root, tmp_path):
+    config = repo_root / 'configs/segformer_demo.py'
+    options = ('--cfg-options', 'model.decode_head.align_corner=True')
+    run = run_tool_here(
+        'predict.py', config, 'gone.pth', tmp_path, '--out', 'out', *options, cwd=tmp_path, ok=False
+    )
+    assert run.status == 2 and 'Traceback' not in run.output
+    assert "has no argument 'align_corner' (did you mean 'align_corners'?)" in run.output.splitlines()[-1]
+    assert not (tmp_path / 'out').exists()

@@ -170,6 +170,7 @@ def test_tap_pools_what_the_attention_reads_and_not_the_residual():
         (dict(arch=dict(embed_dims=8, num_layers=(1, 1))), 'one number a stage'),
         (dict(out_indices=(3,)), 'the stages are 0 to 2'),
         (dict(tap=dict(branches=4)), 'num_branches'),
+        (dict(tap=True), r'tap=True: give dict\(num_branches=4\)'),
     ],
 )
 def test_a_wrong_option_says_what_is_valid(changes, message):

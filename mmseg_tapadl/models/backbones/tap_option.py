@@ -12,10 +12,12 @@ def num_tap_branches(tap: Mapping[str, Any] | None) -> int | None:
     ``_delete_`` is passed over: mmengine leaves it in where the base config has no ``tap`` to replace.
 
     Raises:
-        InputError: Another key, or a K that is not a positive whole number.
+        InputError: No dict, another key, or a K that is not a positive whole number.
     """
     if tap is None:
         return None
+    if not isinstance(tap, Mapping):
+        raise InputError(f'tap={tap!r}: give dict(num_branches=4), or None for no pooling')
     unknown = set(tap) - {'num_branches', '_delete_'}
     if unknown:
         raise InputError(f'tap has no option {", ".join(sorted(unknown))}; valid: num_branches')
