@@ -11,7 +11,7 @@ import numpy as np
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile, TestTimeAug
 from mmseg.datasets.transforms import PackSegInputs
 
-from mmseg_tapadl.datasets.integrity.listing import leaf_datasets
+from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 
 def picture_as_seen(transforms: Sequence[Callable], results: dict) -> np.ndarray:

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
-from mmseg_tapadl.datasets.integrity.listing import leaf_datasets
 from mmseg_tapadl.evaluation.overlay import distinct_colours
+from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.checkpoints.loaded_model import build_loaded_model
-from mmseg_tapadl.datasets.integrity.listing import leaf_datasets
 from mmseg_tapadl.evaluation.overlay import overlay_labels
 from mmseg_tapadl.evaluation.result_files import ResultFiles, label_map
 from mmseg_tapadl.evaluation.seen_pictures import loading_position, loads_labels, picture_as_seen
 from mmseg_tapadl.inference.names_and_colours import names_and_colours
 from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError, shown
+from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 
 class Predictor:

@@ -12,11 +12,16 @@ from mmseg_tapadl.utils.config_values import changes_between, digest_of, plain_v
 from tests.engine.tiny_run import differences, state_of, train_here
 
 
-def judged(repo_root, options: dict, allowed=(), config='configs/fan_tapadl_cityscapes.py'):
-    before = Config.fromfile(str(repo_root / config))
-    now = copy.deepcopy(before)
+@pytest.fixture(scope='module')
+def city(repo_root) -> Config:
+    """The paper's config, as it was when saved."""
+    return Config.fromfile(str(repo_root / 'configs/fan_tapadl_cityscapes.py'))
+
+
+def judged(city: Config, options: dict, allowed=()):
+    now = copy.deepcopy(city)
     now.merge_from_dict(options)
-    return judge(plain_values(before.to_dict()), plain_values(now.to_dict()), allowed)
+    return judge(plain_values(city.to_dict()), plain_values(now.to_dict()), allowed)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +48,12 @@ def judged(repo_root, options: dict, allowed=(), config='configs/fan_tapadl_city
         ('auto_scale_lr', dict(enable=True, base_batch_size=8)),
     ],
 )
-def test_what_changes_the_meaning_is_named_with_both_values(repo_root, key, value):
-    before = Config.fromfile(str(repo_root / 'configs/fan_tapadl_cityscapes.py'))
-    verdict = judged(repo_root, {key: value})
+def test_what_changes_the_meaning_is_named_with_both_values(city, key, value):
+    verdict = judged(city, {key: value})
     assert verdict.refused and not verdict.unknown
     for change in verdict.refused:
         assert change.key.startswith(key) and f'{change.key}: ' in str(change)
-        inner = before.to_dict()
+        inner = city.to_dict()
         for part in change.key.split('.'):
             inner = inner.get(part, 'not set')
             if inner == 'not set':
@@ -57,14 +61,14 @@ def test_what_changes_the_meaning_is_named_with_both_values(repo_root, key, valu
         assert plain_values(inner) == change.before
     # Named as wanted, by the key itself or by what it stands in, it goes on and is still told.
     for allowed in (key, key.split('.')[0]):
-        accepted = judged(repo_root, {key: value}, [allowed])
+        accepted = judged(city, {key: value}, [allowed])
         assert not accepted.refused and accepted.noted == verdict.refused
         assert accepted.new_rate == key.startswith(('optim_wrapper', 'auto_scale_lr'))
-    assert judged(repo_root, {key: value}, ['optim', 'model.back', 'other']).refused
+    assert judged(city, {key: value}, ['optim', 'model.back', 'other']).refused
 
 
-def test_a_step_of_the_pipeline_is_named_by_its_place_and_another_list_as_a_whole(repo_root):
-    before = plain_values(Config.fromfile(str(repo_root / 'configs/fan_tapadl_cityscapes.py')).to_dict())
+def test_a_step_of_the_pipeline_is_named_by_its_place_and_another_list_as_a_whole(city):
+    before = plain_values(city.to_dict())
     steps = before['train_dataloader']['dataset']['pipeline']
     place = next(number for number, step in enumerate(steps) if step['type'] == 'RandomCrop')
     now = copy.deepcopy(before)
@@ -94,8 +98,8 @@ def test_a_step_of_the_pipeline_is_named_by_its_place_and_another_list_as_a_whol
         ({'model.decode_head.norm_cfg.type': 'BN'}, []),
     ],
 )
-def test_what_does_not_change_the_meaning_goes_on(repo_root, options, noted):
-    verdict = judged(repo_root, options)
+def test_what_does_not_change_the_meaning_goes_on(city, options, noted):
+    verdict = judged(city, options)
     assert not verdict.refused and not verdict.unknown
     assert [change.key for change in verdict.noted] == noted
     assert verdict.new_rate == any('param_scheduler' in key for key in options)
@@ -109,6 +113,10 @@ def test_keys_nobody_knows_stop_unless_a_known_key_tells_the_same():
     assert judge(before, {**before, 'secret': 2}, ['secret']).unknown == []
     (change,) = judge(before, {**before, 'rounds': 12}, ()).unknown
     assert change.key == 'rounds'
+    # A switch that changed somewhere else tells nothing of this one.
+    switched = {'train_dataloader': {'pin_memory': True}, 'trick': True}
+    off = {'train_dataloader': {'pin_memory': False}, 'trick': False}
+    assert [change.key for change in judge(off, switched, ()).unknown] == ['trick']
 
 
 def test_values_are_compared_as_values():

@@ -11,10 +11,11 @@ from tqdm import tqdm
 from mmseg_tapadl.datasets.integrity.cache import FactsCache
 from mmseg_tapadl.datasets.integrity.files import Facts, image_facts, label_facts
 from mmseg_tapadl.datasets.integrity.judging import Judge
-from mmseg_tapadl.datasets.integrity.listing import Listing, UnlistableError, leaf_datasets, list_dataset
+from mmseg_tapadl.datasets.integrity.listing import Listing, UnlistableError, list_dataset
 from mmseg_tapadl.datasets.integrity.loaders import libraries
 from mmseg_tapadl.datasets.integrity.report import Report, raise_if_faulty
 from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 # Role of a file, ``'image'`` or ``'label'``, and its path
 Key = tuple[str, str]

@@ -1,7 +1,6 @@
 """Which pictures and labels a data set consists of, by its own listing, without reading any."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,21 +54,6 @@ class Listing:
     label_map: dict[int, int] | None = None
     reduce_zero_label: bool = False
     data_root: str = '.'
-
-
-def leaf_datasets(dataset: Any) -> Iterator[Any]:
-    """The data sets inside wrappers (``RepeatDataset``, ``ConcatDataset``, ...), as configs or built."""
-    parts, inner = (
-        (dataset.get(key) if isinstance(dataset, dict) else getattr(dataset, key, None))
-        for key in ('datasets', 'dataset')
-    )
-    if parts is not None:
-        for part in parts:
-            yield from leaf_datasets(part)
-    elif inner is not None:
-        yield from leaf_datasets(inner)
-    else:
-        yield dataset
 
 
 def list_dataset(dataset: Any) -> Listing:

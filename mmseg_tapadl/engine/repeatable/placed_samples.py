@@ -64,8 +64,14 @@ def place_samples(dataset: Any, seed: int) -> list[str]:
     Returns:
         What cannot be promised for this data set, as sentences for the log.
     """
+    notes = []
+    if hasattr(type(dataset), '__getitems__'):
+        notes.append(
+            f'{type(dataset).__name__} makes whole batches by a __getitems__ of its own: it is not used, each sample is '
+            'asked for by its index'
+        )
     dataset.__getitems__ = PlacedSamples(dataset, seed)
-    return name_samples(dataset, check_labels=True)
+    return [*notes, *name_samples(dataset, check_labels=True)]
 
 
 def name_samples(dataset: Any, *, check_labels: bool = False) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmseg_tapadl.utils.config_values import NEUTRAL_KEYS, Change, changes_between
+from mmseg_tapadl.utils.config_values import ABSENT, NEUTRAL_KEYS, Change, changes_between
 
 # Not worth a word: where the run writes, how it is started and logged, what only tests read; weights come from the
 # checkpoint, and the facts of a run (run_facts.py) speak of what stands last.
@@ -38,13 +38,14 @@ _STOPS = (
 )
 # Variables that base configs share with the sections above, by which they act.
 _VARIABLES = (
-    r'((.+_)?(norm_cfg|dataset_type|data_root|crop_size|scale|train_pipeline|val_pipeline|img_ratios)(_.+|\d+)?)',
-    r'((.+_)?(optimizer|max_iters)(_.+|\d+)?)|cudnn_benchmark',
+    r'norm_cfg|dataset_type|data_root|crop_size|scale|img_ratios|optimizer|max_iters|cudnn_benchmark',
+    r'(\w+_)?(train|val)_pipeline(_\w+)?',
 )
 # A changed one of these decides the rate, so the schedule is followed anew from the start.
 _RATE = (r'param_scheduler|optim_wrapper|auto_scale_lr',)
 # One process has plain batch norm where several synchronise it (engine/launching.py).
 _SAME_NORM = ('BN', 'SyncBN')
+_TOO_COMMON = {bool, type(None)}
 
 
 @dataclass
@@ -76,8 +77,12 @@ def judge(before: dict, now: dict, allowed: Iterable[str]) -> Verdict:
     verdict = Verdict()
     changes = list(changes_between(_hooks_by_name(before), _hooks_by_name(now)))
     known = [change for change in changes if _fits(change.key, (*_SILENT, *_NOTED, *_STOPS))]
-    # A variable of the person's own is told by the key it fills, where both changed alike.
-    told = [(change.before, change.now) for change in known]
+    # A variable of the person's own is told by the key it fills, where both changed alike; but switches often do.
+    told = [
+        (c.before, c.now)
+        for c in known
+        if not {type(c.before), type(c.now)} & _TOO_COMMON and c.before != ABSENT
+    ]
     for change in changes:
         key = change.key
         if _fits(key, _SILENT) or (change.before in _SAME_NORM and change.now in _SAME_NORM):
@@ -107,7 +112,8 @@ def _fits(key: str, patterns: tuple[str, ...]) -> bool:
 def _hooks_by_name(config: dict) -> dict:
     """The config with ``custom_hooks`` under the names of their classes: their order says nothing."""
     named: dict[str, Any] = {}
-    for hook in config.get('custom_hooks') or []:
+    hooks = config.get('custom_hooks')
+    for hook in hooks if isinstance(hooks, list) else []:
         name = str(hook.get('type', hook) if isinstance(hook, dict) else hook).rpartition('.')[2]
         while name in named:
             name += '+'

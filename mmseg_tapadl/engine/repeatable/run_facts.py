@@ -99,7 +99,11 @@ def compare_facts(
         text = 'the checkpoint does not tell batch size, schedule and classes: they cannot be compared'
         return Comparison([text], new_rate=unseen)
     has_config = isinstance(then.get('config'), dict)
-    verdict = judge(then['config'], now['config'], allowed) if has_config else Verdict(new_rate=unseen)
+    verdict = (
+        judge(plain_values(then['config']), now['config'], allowed)
+        if has_config
+        else Verdict(new_rate=unseen)
+    )
     changed = {key for key in now if key in then and then[key] != now[key]} - {'config'}
     refused = sorted(changed - _MAY_CHANGE)
     if 'batch_size' in changed or 'processes' in changed:
