@@ -10,7 +10,7 @@ from mmseg_tapadl.agreement.class_weights import settle_class_weights
 from mmseg_tapadl.agreement.parts import MISSING, data_sets, heads, segmentor
 from mmseg_tapadl.agreement.picture_sizes import compare_sizes
 from mmseg_tapadl.agreement.samplers import compare_samplers
-from mmseg_tapadl.agreement.void_id import settle_void
+from mmseg_tapadl.agreement.void_id import compare_zero_labels, settle_void
 from mmseg_tapadl.utils import InputError
 
 
@@ -48,7 +48,7 @@ def check_agreement(
     found = [settle_void(cfg, used, _number_of_classes(cfg, used, trained))] if used else []
     if 'train' in used:
         found += [settle_class_weights(cfg), (compare_sizes(cfg), [])]
-    found.append((compare_samplers(cfg, used), []))
+    found.append(([*compare_zero_labels(cfg, used), *compare_samplers(cfg, used)], []))
     for more_faults, more_notes in found:
         faults += more_faults
         notes += more_notes

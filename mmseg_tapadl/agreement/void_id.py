@@ -112,6 +112,41 @@ def settle_void(cfg: Any, splits: Sequence[str], num_classes: int | None) -> tup
     ]
 
 
+def compare_zero_labels(cfg: Any, splits: Sequence[str]) -> list[str]:
+    """Compares who counts label 0 as void (``reduce_zero_label``): data sets of one kind, and their loading.
+
+    Args:
+        cfg: The config of the run.
+        splits: The splits that the run uses.
+
+    Returns:
+        The faults, one line each.
+    """
+    faults = []
+    first: dict[Any, tuple[Part, Any]] = {}
+    for split in splits:
+        values = set()
+        for leaf in data_sets(cfg, split):
+            value = leaf.argument('reduce_zero_label')[0]
+            if not isinstance(value, bool):
+                continue
+            values.add(value)
+            other, known = first.setdefault(leaf.cls, (leaf, value))
+            if known != value:
+                faults.append(
+                    f'{other.key}.reduce_zero_label is {known}, but {leaf.key}.reduce_zero_label is {value}: the same label '
+                    'would be two classes; write the same in both'
+                )
+        for step in transforms(cfg, split):
+            value = step.config.get('reduce_zero_label')
+            if isinstance(value, bool) and values and value not in values:
+                faults.append(
+                    f'{step.key}.reduce_zero_label is {value}, but its data set has {not value}: leave it out of the '
+                    'pipeline, and write it in the data set'
+                )
+    return faults
+
+
 def scored_void(cfg: Any, split: str = 'test') -> int:
     """The label value that a split's score leaves out: that of its first metric that has one, else the data set's."""
     for place in _arguments(evaluators(cfg, split), 'ignore_index'):

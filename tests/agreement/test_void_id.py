@@ -116,6 +116,18 @@ def test_loading_that_writes_255(tmp_path):
     assert 'leaves out classes of CityscapesDataset' in fault_of(own_config(tmp_path, cut))
 
 
+def test_who_counts_label_0_as_void(tmp_path):
+    one = own_config(tmp_path, 'val_dataloader = dict(dataset=dict(reduce_zero_label=True))')
+    assert 'but val_dataloader.dataset.reduce_zero_label is True' in fault_of(one)
+    loading = own_config(tmp_path)
+    loading.train_dataloader.dataset.pipeline[1].reduce_zero_label = True
+    text = fault_of(loading)
+    assert 'train_dataloader.dataset.pipeline.1.reduce_zero_label is True, but its data set has False' in text
+    for split in ('train', 'val'):
+        loading[f'{split}_dataloader'].dataset.reduce_zero_label = True
+    assert check_agreement(loading, ('train', 'val')) == []
+
+
 def test_losses_may_leave_a_class_out(tmp_path):
     dice = (
         "model = dict(decode_head=dict(loss_decode=[dict(type='CrossEntropyLoss'), "
