@@ -4,6 +4,7 @@ Legend: H rows, W columns; pictures are uint8 BGR (H, W, 3).
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,8 +33,9 @@ def picture_as_seen(transforms: Sequence[Callable], results: dict) -> np.ndarray
             break
         results = transform(results) or {}
         picture = results.get('img')
-        moved = results.get('flip') or (seen is not None and np.shape(picture)[:2] != seen.shape[:2])
-        if not isinstance(picture, np.ndarray) or moved:
+        if not isinstance(picture, np.ndarray) or results.get('flip'):
+            break
+        if seen is not None and picture.shape[:2] != seen.shape[:2]:
             break
         seen = picture
     if seen is None:
@@ -73,6 +75,7 @@ class SeenPictures:
     Attributes:
         paths: Of all pictures, in the data set's order; empty for a data set that does not list them.
         labels: Paths of their labels, as far as there are some.
+        seen_twice: A picture that two of the data sets load in two ways; None where there is none.
 
     Args:
         dataset: An mmengine data set whose samples come out of a ``pipeline``.
@@ -83,11 +86,14 @@ class SeenPictures:
         self._leaf_of: dict[str, Any] = {}
         self.paths: list[str] = []
         self.labels: list[str] = []
+        self.seen_twice: str | None = None
         for leaf in self._leaves:
             for index in range(len(leaf)) if hasattr(leaf, 'get_data_info') else ():
                 info = leaf.get_data_info(index)
                 self.paths.append(info['img_path'])
-                self._leaf_of.setdefault(os.path.abspath(info['img_path']), leaf)
+                first = self._leaf_of.setdefault(os.path.abspath(info['img_path']), leaf)
+                if first is not leaf and _text(first.pipeline) != _text(leaf.pipeline):
+                    self.seen_twice = info['img_path']
                 if info.get('seg_map_path'):
                     self.labels.append(info['seg_map_path'])
 
@@ -99,3 +105,8 @@ class SeenPictures:
         """
         leaf = self._leaf_of.get(os.path.abspath(img_path), self._leaves[0])
         return picture_as_seen(leaf.pipeline.transforms, {'img_path': img_path})
+
+
+def _text(pipeline: Any) -> str:
+    """A pipeline's description without the addresses of transforms that have none."""
+    return re.sub(r' at 0x[0-9a-f]+', '', repr(pipeline))

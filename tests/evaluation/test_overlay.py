@@ -1,14 +1,19 @@
 """Overlays: the model's own picture under the right colours."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, ConcatDataset, RepeatDataset
+from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 import mmseg_tapadl.register  # noqa: F401
+from mmseg_tapadl.engine.hooks import SaveOverlaysHook
 from mmseg_tapadl.evaluation.overlay import colour_labels, distinct_colours, overlay_labels
 from mmseg_tapadl.evaluation.seen_pictures import SeenPictures, picture_as_seen
+from mmseg_tapadl.utils import InputError
 
 RNG = np.random.default_rng(0)
 PICTURE = cv2.GaussianBlur(RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8), (0, 0), 2)  # RGB
@@ -91,24 +96,37 @@ def test_bands_and_floats_are_shown_somehow():
         assert seen.shape == (4, 5, 3) and seen.dtype == np.uint8 and seen.max() > 100
 
 
-def test_each_data_set_of_a_wrapper_loads_in_its_own_way(tmp_path):
-    from mmengine.dataset import ConcatDataset
-    from mmseg.datasets import BaseSegDataset
+def own_set(root, folder, *steps):
+    return BaseSegDataset(
+        data_root=str(root), img_suffix='.png', metainfo=dict(classes=('a',)), data_prefix=dict(img_path=folder),
+        pipeline=[dict(type='LoadImageFromFile'), *steps],
+    )  # fmt: skip
 
-    parts = []
-    for name, steps in (
-        ('plain', []),
-        ('foggy', [dict(type='mmseg.CorruptImage', corruption='contrast', severity=5)]),
-    ):
+
+FOG = dict(type='mmseg.CorruptImage', corruption='contrast', severity=5)
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    for name in ('plain', 'foggy'):
         (tmp_path / name).mkdir()
         Image.fromarray(PICTURE).save(tmp_path / name / 'a.png')
-        parts.append(
-            BaseSegDataset(
-                data_root=str(tmp_path), img_suffix='.png', metainfo=dict(classes=('a',)),
-                data_prefix=dict(img_path=name), pipeline=[dict(type='LoadImageFromFile'), *steps],
-            )
-        )  # fmt: skip
-    seen = SeenPictures(ConcatDataset(parts))
+    return tmp_path
+
+
+def test_each_data_set_of_a_wrapper_loads_in_its_own_way(two_folders):
+    seen = SeenPictures(ConcatDataset([own_set(two_folders, 'plain'), own_set(two_folders, 'foggy', FOG)]))
     assert len(seen.paths) == 2 and seen.labels == []
     plain, foggy = (seen.picture(path) for path in seen.paths)
     assert np.array_equal(plain[..., ::-1], PICTURE) and foggy.std() < plain.std() / 3
+
+
+def test_a_picture_that_is_loaded_in_two_ways_has_two_results(two_folders):
+    plain, again, foggy = (own_set(two_folders, 'plain', *steps) for steps in ([], [], [FOG]))
+    assert SeenPictures(ConcatDataset([plain, again])).seen_twice is None
+    assert SeenPictures(RepeatDataset(plain, 2)).seen_twice is None
+    twice = ConcatDataset([plain, foggy])
+    assert SeenPictures(twice).seen_twice == plain.get_data_info(0)['img_path']
+    runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=twice))
+    with pytest.raises(InputError, match=r'plain/a\.png is in two data sets'):
+        SaveOverlaysHook(str(two_folders / 'out')).before_test_epoch(runner)

@@ -11,6 +11,7 @@ from mmseg.registry import HOOKS
 from mmseg_tapadl.evaluation.overlay import distinct_colours, overlay_labels
 from mmseg_tapadl.evaluation.result_files import ResultFiles, common_folder, label_map
 from mmseg_tapadl.evaluation.seen_pictures import SeenPictures
+from mmseg_tapadl.utils import InputError, shown
 
 
 class SavePredictionsHook(Hook):
@@ -32,6 +33,11 @@ class SavePredictionsHook(Hook):
             InputError: Naming two pictures that would share a file, or a file that would be overwritten.
         """
         self._seen = SeenPictures(runner.test_dataloader.dataset)
+        if self._seen.seen_twice:
+            raise InputError(
+                f'{shown(self._seen.seen_twice)} is in two data sets of the test, which load it in two ways: both results '
+                'would share a file; test one at a time'
+            )
         self._files = ResultFiles(self.folder, base=common_folder(self._seen.paths) or Path.cwd())
         self._files.check(self._seen.paths, sources=self._seen.labels)
 
