@@ -235,7 +235,15 @@ def test_labels_that_say_how_to_turn_them_are_noted(tmp_path):
     exif[0x0112] = 3
     Image.open(tmp_path / 'labels/a.png').save(tmp_path / 'labels/a.png', exif=exif.tobytes())
     report = check_own(tmp_path)
-    assert report.ok and any('1 labels carry an EXIF orientation' in note for note in report.warnings)
+    assert report.ok
+    assert any(
+        '1 labels carry an EXIF orientation, which loading them does not heed' in n for n in report.warnings
+    )
+    # A TIFF is turned by every decoder.
+    ids = Image.open(tmp_path / 'labels/a.png')
+    ids.save(tmp_path / 'labels/a.tif', tiffinfo={0x0112: 3})
+    report = check_own(tmp_path, seg_map_suffix='.tif')
+    assert report.ok and any('which loading them heeds' in note for note in report.warnings)
 
 
 # -- pictures of more than 8 bits -------------------------------------------------------------------------------------
@@ -271,6 +279,23 @@ def test_twelve_bits_loaded_as_black_are_a_fault_with_the_way_to_scale_them(tmp_
     assert [f.kind for f in check_own(tmp_path, image={**scaled, 'max_value': 65535}).faults] == [
         'image_bits'
     ] * 2
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(color_type='unchanged'),
+        dict(color_type='unchanged', to_float32=True),
+        dict(imdecode_backend='tifffile'),
+    ],
+)
+def test_pictures_that_are_loaded_in_their_own_depth_are_the_configs_business(tmp_path, options):
+    make_own_set(tmp_path, ('a',), '.tif')
+    values = np.full((SIZE[1], SIZE[0], 3), 4095, np.uint16)
+    tifffile.imwrite(tmp_path / 'images/a.tif', values, photometric='rgb')
+    assert told(check_own(tmp_path, '.tif')) == [('image_bits', 'a.tif')]
+    report = check_own(tmp_path, '.tif', image=dict(type='LoadImageFromFile', **options))
+    assert report.ok and len(report.warnings) == 0
 
 
 def test_sixteen_full_bits_are_a_note(tmp_path):
@@ -334,6 +359,14 @@ def test_the_id_behind_the_last_class_may_be_void(tmp_path):
     Image.new('L', SIZE, 255).save(tmp_path / 'labels/b.png')
     [fault] = check_own(tmp_path, ignore_index=3).faults
     assert fault.kind == 'label_ids' and 'ignore_index=255' in fault.hint
+
+
+def test_a_folder_in_a_files_place_is_told(tmp_path):
+    make_own_set(tmp_path)
+    (tmp_path / 'labels/p00.png').unlink()
+    (tmp_path / 'labels/p00.png').mkdir()
+    for label in (dict(type='LoadAnnotations'), dict(type='Resize', scale=SIZE)):
+        assert ('label_undecodable', 'p00.png') in told(check_own(tmp_path, label=label))
 
 
 def test_a_palette_that_opencv_expands_is_told_with_the_loader_that_reads_it(tmp_path):

@@ -4,6 +4,7 @@ Facts depend on the file and on how the pipeline loads it, not on the data set's
 every config that loads alike.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -112,13 +113,14 @@ def label_facts(entry: Mapping[str, Any], loader: LabelLoader) -> Facts:
         return Facts(unchecked=str(error))
     except Exception as error:
         facts = _refused(path, error, loader.name)
-        if loader.assumed and facts.kind == 'undecodable' and not not_a_picture(_read(path)):
+        unknown = loader.assumed and facts.kind == 'undecodable' and os.path.isfile(path)
+        if unknown and not not_a_picture(_read(path)):
             return Facts(unchecked='the pipeline has no transform that is known to load labels')
         return facts
     broken = cut_off(data)
     if broken:
         return Facts(broken[1], broken[0])
-    return _describe_label(label, read_header(data), mapped=not loader.keeps_stored_ids)
+    return _describe_label(label, read_header(data), loader)
 
 
 def _read(path: str) -> bytes:
@@ -196,32 +198,38 @@ def _plain(text: str) -> str:
 def _describe_picture(
     picture: LoadedPicture, header: Header | None, data: bytes, loader: ImageLoader
 ) -> Facts:
-    size: dict[str, Any] = dict(width=picture.width, height=picture.height)
+    known: dict[str, Any] = dict(width=picture.width, height=picture.height)
+    if (header is None or header.bits != 8) and (loader.is_plain or loader.scale):
+        known |= _depth_facts(picture.pixels, data)
     if header is None:
         channels = picture.pixels.shape[-1] if picture.pixels.ndim == 3 else 1
-        return Facts(**size, channels=channels)
-    depth: dict[str, Any] = {}
-    if header.bits != 8 and (loader.is_plain or loader.scale):
-        stored = _decoded_deep(data)
-        if stored is not None and stored.dtype != np.uint8:
-            depth = dict(
-                bits=stored.dtype.itemsize * 8,
-                peak=_peak(stored),
-                loaded_peak=float(picture.pixels.max(initial=0)),
-            )
+        return Facts(**known, channels=channels)
     turned = False
     if header.orientation != 1:
         answer = loader.turns(header.format, header.orientation)
         sides = (header.height, header.width)
         turned = answer if answer is not None else sides == (picture.width, picture.height)
-    return Facts(**size, **depth, channels=header.channels, orientation=header.orientation, turned=turned)
+    return Facts(**known, channels=header.channels, orientation=header.orientation, turned=turned)
 
 
-def _describe_label(label: np.ndarray, header: Header | None, *, mapped: bool) -> Facts:
+def _depth_facts(loaded: np.ndarray, data: bytes) -> dict[str, Any]:
+    """What loading made of a picture of more than 8 bits; nothing for one that it left as deep as it is."""
+    stored = _decoded_deep(data)
+    if stored is None or stored.dtype == np.uint8:
+        return {}
+    peak, loaded_peak = _peak(stored), _peak(loaded)
+    if loaded.dtype != np.uint8 and loaded_peak >= peak:
+        return {}
+    return dict(bits=stored.dtype.itemsize * 8, peak=peak, loaded_peak=loaded_peak)
+
+
+def _describe_label(label: np.ndarray, header: Header | None, loader: LabelLoader) -> Facts:
     height, width = label.shape[:2]
-    known: dict[str, Any] = dict(
-        width=width, height=height, mapped=mapped, orientation=header.orientation if header else 1
-    )
+    known: dict[str, Any] = dict(width=width, height=height, mapped=not loader.keeps_stored_ids)
+    if header and header.orientation != 1:
+        known |= dict(
+            orientation=header.orientation, turned=bool(loader.turns(header.format, header.orientation))
+        )
     if label.ndim != 2:
         hint = ''
         if header and header.palette:

@@ -169,12 +169,13 @@ class Judge:
                 f'{len(turned)} pictures are turned on loading, as their EXIF orientation says (such as {tag} of '
                 f'{shown(path)}); labels are not: theirs must fit the pictures as they are seen upright'
             )
-        tagged = [path for path, fact in self._facts_of('label').items() if fact.orientation != 1]
-        if tagged:
-            self.report.warnings.append(
-                f'{len(tagged)} labels carry an EXIF orientation, which loading labels does not heed, such as '
-                f'{shown(tagged[0])}'
-            )
+        labels = self._facts_of('label').items()
+        for heeded, what in ((False, 'does not heed'), (True, 'heeds')):
+            paths = [path for path, fact in labels if fact.orientation != 1 and fact.turned == heeded]
+            if paths:
+                self.report.warnings.append(
+                    f'{len(paths)} labels carry an EXIF orientation, which loading them {what}, such as {shown(paths[0])}'
+                )
 
     def _note_unchecked(self) -> None:
         for role, what in (('image', 'pictures'), ('label', 'labels')):

@@ -5,7 +5,6 @@ What can be used is what the pipeline can load: the check has no opinion of its 
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from mmseg_tapadl.datasets.integrity.turning import Turning
 from mmseg_tapadl.datasets.transforms import CheckedLoadImageFromFile, LoadDeepImageFromFile
 
 _KNOWN_CODE = ('mmcv', 'mmseg', 'mmengine', 'mmseg_tapadl')
@@ -28,7 +28,8 @@ _LOADS = re.compile('load|read|open|decode', re.IGNORECASE)
 _OF_LABELS = re.compile('ann|label|mask|seg|gt|truth', re.IGNORECASE)
 # Errors that speak of the loader and not of the file: a library that is not installed, a fault in its code
 _OF_THE_LOADER = (ImportError, AttributeError, NameError, NotImplementedError)
-_ORIENTATION = 0x0112
+# What a data set says of a label beside its path
+_PLAIN_LABEL = dict(label_map=None, reduce_zero_label=False)
 
 
 class UncheckableError(Exception):
@@ -53,7 +54,7 @@ class ImageLoader:
 
     def __init__(self, steps: Sequence[Any] = ()) -> None:
         self.steps = list(steps) or [LoadImageFromFile()]
-        self._turns: dict[tuple[str, int], bool | None] = {}
+        self._turning = Turning(lambda path: self.load({'img_path': path}).pixels)
 
     @property
     def name(self) -> str:
@@ -102,7 +103,7 @@ class ImageLoader:
         return LoadedPicture(image, int(width), int(height), str(results.get('img_path') or ''))
 
     def turns(self, file_format: str, orientation: int) -> bool | None:
-        """Whether it turns a picture whose head carries an EXIF orientation; it is asked with a small one.
+        """Whether it turns a picture whose head carries an EXIF orientation.
 
         Args:
             file_format: As Pillow calls it.
@@ -111,29 +112,7 @@ class ImageLoader:
         Returns:
             None where the answer cannot be had.
         """
-        key = (file_format, orientation)
-        if key not in self._turns:
-            try:
-                self._turns[key] = self._ask(*key)
-            except Exception:  # Pillow may not write the format, the loader not take the picture
-                self._turns[key] = None
-        return self._turns[key]
-
-    def _ask(self, file_format: str, orientation: int) -> bool:
-        written = {'MPO': 'JPEG'}.get(file_format, file_format)
-        pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 3), dtype=np.uint8)
-        answers = []
-        with tempfile.TemporaryDirectory() as folder:
-            for value in (1, orientation):
-                path = Path(folder) / f'{value}.{written.lower()}'
-                exif = Image.Exif()
-                exif[_ORIENTATION] = value
-                options = (
-                    {'tiffinfo': {_ORIENTATION: value}} if written == 'TIFF' else {'exif': exif.tobytes()}
-                )
-                Image.fromarray(pixels).save(path, format=written, **options)
-                answers.append(self.load({'img_path': str(path), 'seg_fields': []}).pixels)
-        return not np.array_equal(answers[0], answers[1])
+        return self._turning.of(file_format, orientation)
 
 
 class LabelLoader:
@@ -146,6 +125,9 @@ class LabelLoader:
     def __init__(self, step: Any = None) -> None:
         self.assumed = step is None
         self.step = LoadAnnotations() if step is None else step
+        self._turning = Turning(
+            lambda path: self.load(dict(_PLAIN_LABEL, seg_map_path=path), Path(path).read_bytes())
+        )
 
     @property
     def name(self) -> str:
@@ -194,6 +176,10 @@ class LabelLoader:
         if label.ndim == 3 and label.shape[-1] == 1:
             label = label[..., 0]
         return label
+
+    def turns(self, file_format: str, orientation: int) -> bool | None:
+        """As :meth:`ImageLoader.turns`, for labels."""
+        return self._turning.of(file_format, orientation)
 
 
 class _CannotLoad:

@@ -60,8 +60,8 @@ class Fault:
     @property
     def line(self) -> str:
         """The fault in one line, without its hint."""
-        pair = f' [{shown(self.other)}]' if self.other else ''
-        return f'{KINDS[self.kind]:<{_WIDTH}}  {shown(self.path)}: {self.detail}{pair}'
+        pair = f' [{self.other}]' if self.other else ''
+        return shown(f'{KINDS[self.kind]:<{_WIDTH}}  {self.path}: {self.detail}{pair}')
 
 
 @dataclass
