@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 CAMVID = ROOT.parent / 'shared' / 'camvid'
 
 
+def pytest_configure() -> None:
+    """An unknown device for the tests of layers and models ends the run before anything is collected."""
+    if os.environ.get('TAPADL_TEST_DEVICE'):
+        from tests.device import check_device, device_name
+
+        check_device(device_name())
+
+
 @pytest.fixture(scope='session')
 def repo_root() -> Path:
     """The checkout's top folder."""

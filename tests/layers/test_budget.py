@@ -18,6 +18,7 @@ from mmseg_tapadl.layers.attention_watch import AttentionWatch
 from mmseg_tapadl.layers.budget import CPU, VARIABLE, Budget, budget_for, use_budget
 from mmseg_tapadl.layers.channel_processing import DepthwiseMlp
 from mmseg_tapadl.utils.errors import InputError
+from tests.device import DEVICE
 from tests.layers.tensor_census import kept_for_backward, num_bytes
 
 PARTS = ('pooling_channels', 'upsampling_channels', 'classifier_channels', 'hidden_channels', 'stem_pixels')
@@ -87,7 +88,7 @@ def results(case, choice, training):
     build, run, shape = CASES[case]
     module = build().train(training)
     x = normal(*shape).requires_grad_()
-    with use_budget('cpu', **choice):
+    with use_budget(DEVICE, **choice):
         out = run(module, x)
         (out * normal(*out.shape, seed=1)).sum().backward()
         with torch.no_grad():
@@ -114,7 +115,7 @@ def test_recomputing_keeps_less(case):
     build, run, shape = CASES[case]
     sizes = {}
     for recompute in (True, False):
-        with use_budget('cpu', recompute=recompute), kept_for_backward() as kept:
+        with use_budget(DEVICE, recompute=recompute), kept_for_backward() as kept:
             run(build().train(), normal(*shape).requires_grad_())
         sizes[recompute] = num_bytes(kept)
     assert sizes[True] < 0.85 * sizes[False]
@@ -126,7 +127,7 @@ def test_inside_activation_checkpointing_nothing_runs_three_times(recompute):
     runs = []
     mlp.dwconv.register_forward_hook(lambda *_: runs.append(1))
     x = torch.randn(1, 12, 6, requires_grad=True)
-    with use_budget('cpu', recompute=recompute):
+    with use_budget(DEVICE, recompute=recompute):
         checkpoint_module(mlp, x, (3, 4)).sum().backward()
     assert len(runs) == 2
     assert mlp.dwconv.bn.num_batches_tracked == 1

@@ -6,6 +6,7 @@ from torch import nn
 
 from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.channel_processing import DepthwiseMlp
+from tests.device import DEVICE
 from tests.layers.tensor_census import TensorCensus
 
 DIM, HIDDEN, GRID = 6, 20, (5, 7)
@@ -19,7 +20,7 @@ def mlp():
         for tensor in (*module.parameters(), module.dwconv.bn.running_mean):
             tensor.uniform_(-1, 1)
         module.dwconv.bn.running_var.uniform_(0.5, 2)
-    with use_budget('cpu', hidden_channels=8):  # three parts, the last shorter
+    with use_budget(DEVICE, hidden_channels=8):  # three parts, the last shorter
         yield module.eval()
 
 

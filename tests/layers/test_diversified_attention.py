@@ -10,13 +10,14 @@ from torch.utils.checkpoint import checkpoint
 from mmseg_tapadl.layers import diversified_attention
 from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
+from tests.device import DEVICE, DEVICE_TYPE
 from tests.layers.attention_inputs import all_gradients, random_attention_inputs
 
 
 @pytest.fixture
 def small_blocks():
     """Blocks of a few queries, so that small inputs pass over many and the last is shorter."""
-    with use_budget('cpu', attention_block_bytes=20_000):
+    with use_budget(DEVICE, attention_block_bytes=20_000):
         yield
 
 
@@ -64,7 +65,7 @@ def test_values_may_have_another_width():
 def test_gradcheck(queries, keys):
     inputs = random_attention_inputs(2, 2, queries, keys, 3, dtype=torch.float64)
     inputs = [x.requires_grad_() for x in inputs]
-    with use_budget('cpu', attention_block_bytes=2 * 2 * keys * 8):  # two queries a block
+    with use_budget(DEVICE, attention_block_bytes=2 * 2 * keys * 8):  # two queries a block
         assert diversified_attention(*inputs, threshold=1.2)[1].min() > 0
         assert torch.autograd.gradcheck(lambda *x: diversified_attention(*x, threshold=1.2), inputs)
 
@@ -178,7 +179,7 @@ def test_checkpointing_changes_nothing():
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_autocast(dtype):
     q, k, v = (x.requires_grad_() for x in random_attention_inputs(1, 2, 40, 50, 8))
-    with torch.autocast('cpu', dtype=dtype):
+    with torch.autocast(DEVICE_TYPE, dtype=dtype):
         out, similarity = diversified_attention(q, k.to(dtype), v)
         assert out.dtype == F.scaled_dot_product_attention(q, k, v).dtype == dtype
         assert similarity.dtype == torch.float32

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from mmseg_tapadl.layers import diversified_attention
 from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
+from tests.device import DEVICE, DEVICE_TYPE
 from tests.layers.attention_inputs import random_attention_inputs
 
 ENTRIES, HEADS, QUERIES, KEYS, CHANNELS = SHAPE = 3, 2, 23, 17, 4
@@ -86,7 +87,7 @@ TERMS = {
 @pytest.mark.parametrize('terms', TERMS)
 def test_bias_and_gain_equal_the_textbook(terms, block):
     inputs = random_attention_inputs(*SHAPE, dtype=torch.float64)
-    with use_budget('cpu', attention_block_bytes=BLOCKS[block]):
+    with use_budget(DEVICE, attention_block_bytes=BLOCKS[block]):
         assert_equals_the_textbook(inputs, TERMS[terms](), threshold=1.5)
 
 
@@ -95,7 +96,7 @@ def test_bias_and_gain_equal_the_textbook(terms, block):
 @pytest.mark.parametrize('terms', [None, 'both'])
 def test_prefix_tokens_equal_the_textbook(num_prefix, terms, block):
     inputs = random_attention_inputs(*SHAPE, dtype=torch.float64)
-    with use_budget('cpu', attention_block_bytes=BLOCKS[block]):
+    with use_budget(DEVICE, attention_block_bytes=BLOCKS[block]):
         assert_equals_the_textbook(
             inputs, TERMS[terms]() if terms else {}, num_prefix=num_prefix, threshold=0.5
         )
@@ -166,7 +167,7 @@ def test_a_gain_by_rows_equals_the_textbook(block, bias):
     results = []
     for function in (diversified_attention, textbook_diversified_attention):
         gain = gain_module()
-        with use_budget('cpu', attention_block_bytes=BLOCKS[block]):
+        with use_budget(DEVICE, attention_block_bytes=BLOCKS[block]):
             results.append([*run(function, inputs, terms, gain=gain, threshold=1.5), gain.weight.grad])
         assert gain.unused.grad is None
     for own, expected in zip(*results, strict=True):
@@ -177,7 +178,7 @@ def test_a_gain_by_rows_equals_the_textbook(block, bias):
 def test_a_gain_by_rows_is_never_asked_for_more_than_a_block():
     gain = gain_module()
     inputs = [x.requires_grad_() for x in random_attention_inputs(*SHAPE, dtype=torch.float64)]
-    with use_budget('cpu', attention_block_bytes=3 * 8 * HEADS * KEYS):
+    with use_budget(DEVICE, attention_block_bytes=3 * 8 * HEADS * KEYS):
         out, similarity = diversified_attention(*inputs, gain=gain)
         (out.sum() + similarity.sum()).backward()
     assert max(rows.stop - rows.start for rows, _ in gain.calls) == 3
@@ -187,7 +188,7 @@ def test_a_gain_by_rows_may_be_any_function():
     inputs = random_attention_inputs(*SHAPE, dtype=torch.float64)
     weight = normal(QUERIES).requires_grad_()
     fixed = normal(ENTRIES, 1, QUERIES, 1)
-    with use_budget('cpu', attention_block_bytes=1000):
+    with use_budget(DEVICE, attention_block_bytes=1000):
         out, similarity = diversified_attention(
             *inputs, gain=lambda rows: weight[None, None, rows, None] * fixed[:, :, rows]
         )
@@ -232,7 +233,7 @@ def test_gradcheck(case):
         ),
         'prefix': lambda q, k, v, x: diversified_attention(q, k, v, bias=x, num_prefix=2, threshold=0.6),
     }
-    with use_budget('cpu', attention_block_bytes=2 * 2 * 4 * 8):  # two queries a block
+    with use_budget(DEVICE, attention_block_bytes=2 * 2 * 4 * 8):  # two queries a block
         assert functions[case](*inputs, term)[1].min() > 0
         assert torch.autograd.gradcheck(functions[case], (*inputs, term))
 
@@ -245,7 +246,7 @@ def test_gradients_for_one_input_and_one_output_only(needed, output):
     tensors[needed].requires_grad_()
     grads = []
     for function in (diversified_attention, textbook_diversified_attention):
-        with use_budget('cpu', attention_block_bytes=1000):
+        with use_budget(DEVICE, attention_block_bytes=1000):
             function(**tensors, threshold=1.5)[output].square().sum().backward()
         grads.append(tensors[needed].grad)
         tensors[needed].grad = None
@@ -258,7 +259,7 @@ def test_half_types(dtype, half_products):
     inputs = random_attention_inputs(*SHAPE, dtype=dtype)
     exact = [x.double() for x in inputs]
     terms = {name: x.detach().to(dtype).requires_grad_() for name, x in TERMS['both']().items()}
-    with use_budget('cpu', half_products=half_products):
+    with use_budget(DEVICE, half_products=half_products):
         q, k, v = (x.requires_grad_() for x in inputs)
         out, similarity = diversified_attention(q, k, v, **terms, threshold=1.5)
     expected = textbook_diversified_attention(
@@ -278,7 +279,7 @@ def test_half_types(dtype, half_products):
 def test_autocast_leaves_bias_and_gain_as_they_are():
     q, k, v = random_attention_inputs(*SHAPE)
     bias, gain = normal(QUERIES, KEYS, dtype=torch.float32), gain_module().float()
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast(DEVICE_TYPE, torch.bfloat16):
         own = diversified_attention(q, k, v, bias=bias, gain=gain)
     expected = diversified_attention(*(x.bfloat16() for x in (q, k, v)), bias=bias, gain=gain)
     assert own[0].dtype == torch.bfloat16

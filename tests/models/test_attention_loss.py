@@ -12,6 +12,7 @@ from mmseg_tapadl.layers import WatchableAttention
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
 from mmseg_tapadl.models import FAN, AttentionDiversificationLoss
 from mmseg_tapadl.utils.errors import InputError
+from tests.device import DEVICE_TYPE
 from tests.models.builders import TINY_ARCH, batch, build_segmentor, total
 
 
@@ -93,7 +94,7 @@ def test_half_precision_keeps_the_statistics_in_float32(dtype):
     model = build_segmentor()
     pictures, samples = batch(1)
     reference = model.loss(pictures, samples)
-    with torch.autocast('cpu', dtype=dtype):
+    with torch.autocast(DEVICE_TYPE, dtype=dtype):
         losses = model.loss(pictures, samples)
     assert losses['loss_adl'].dtype == torch.float32
     # Entries near the threshold may cross it in half precision; the value stays near.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmseg_tapadl.layers import AttentionWatch, WatchableAttention
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
+from tests.device import DEVICE_TYPE
 from tests.models.builders import build, sharpen_attention
 from tests.models.encoder_cases import CASES, ENCODERS, EncoderCase, cases_that_support, check_registered
 
@@ -259,7 +260,7 @@ def test_mixed_precision_stays_near_full_precision(case, config):
         if with_cp and 'with_cp' not in case.supports:
             continue
         encoder = build(dict(config, with_cp=True) if with_cp else config)
-        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+        with torch.autocast(DEVICE_TYPE, torch.bfloat16, enabled=enabled):
             with AttentionWatch(encoder).listening() as similarities:
                 features = encoder(pictures(2))
             loss = weighed_sum([f.float() for f in features]) + torch.cat(similarities).mean()

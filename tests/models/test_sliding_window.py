@@ -9,6 +9,7 @@ from mmseg.models.segmentors import EncoderDecoder
 
 from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.models.segmentors import sliding_window
+from tests.device import DEVICE
 from tests.models.builders import batch, build_segmentor
 
 
@@ -29,7 +30,7 @@ def test_equals_mmsegs_own(model, at_once, num_images, height, width):
     pictures, samples = batch(num_images, height, width)
     metas = [sample.metainfo for sample in samples]
     before = copy.deepcopy(metas)
-    with torch.no_grad(), use_budget('cpu', windows=at_once):
+    with torch.no_grad(), use_budget(DEVICE, windows=at_once):
         ours = model.slide_inference(pictures, metas)
         assert metas == before
         assert all(type(meta['img_shape']) is tuple for meta in metas)

@@ -56,8 +56,9 @@ def test_losses_and_gradients_agree_with_one_process(tmp_path):
     multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=2)
     results = torch.load(tmp_path / 'result.pt', weights_only=True)
 
-    model = frozen_norm_model(with_cp=False)
-    pictures, samples = batch(4)
+    with torch.device('cpu'):  # gloo's processes are on it, whatever device the tests are for
+        model = frozen_norm_model(with_cp=False)
+        pictures, samples = batch(4)
     losses = model.loss(pictures.double(), samples)
     total(losses).backward()
     assert losses['loss_adl'] > 0.01
