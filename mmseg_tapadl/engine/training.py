@@ -67,8 +67,6 @@ def train(
     cfg = load_config(config, cfg_options)
     register_all_modules(init_default_scope=True)
     refuse_epochs(cfg)
-    if allow_change:
-        _allow(cfg, allow_change)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
     if seed is not None:
         cfg.setdefault('randomness', {})['seed'] = seed
@@ -99,21 +97,23 @@ def train(
         raise ConfigError(
             f"{config}: no runner_type; take it over from _base_/default_runtime.py (runner_type = 'TrustedRunner')"
         )
+    if allow_change:
+        _allow(runner, allow_change)
     if pretrained:
         check_encoder_coverage(runner, pretrained)
     runner.train()
     return runner
 
 
-def _allow(cfg: Config, keys: list[str]) -> None:
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    found = [hook for hook in hooks if hook and hook.get('type') == ExactResumeHook.__name__]
-    if not found:
+def _allow(runner: Any, keys: list[str]) -> None:
+    """Tells the hook and not the config, whose copy in the work dir would allow the same for good."""
+    hooks = [hook for hook in runner.hooks if isinstance(hook, ExactResumeHook)]
+    if not hooks:
         raise ConfigError(
             '--allow-change: the config has no ExactResumeHook, so that no change is looked for'
         )
-    for hook in found:
-        hook['allow_change'] = list(keys)
+    for hook in hooks:
+        hook.allow_change = (*hook.allow_change, *keys)
 
 
 def _adopt_seed(cfg: Config, resume: str, trust: bool) -> None:
