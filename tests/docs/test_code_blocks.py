@@ -83,6 +83,8 @@ def program_of(words: list[str], tmp_path: Path) -> list[str]:
     """A command as the Python program it comes down to and its arguments; launchers are followed."""
     assignments = [word for word in words if re.fullmatch(r'[A-Z_]+=\S*', word)]
     words = words[len(assignments) :]
+    if words[0].endswith('.sh'):
+        words = ['bash', *words]
     if words[0] == 'bash':
         # The real script, with programs that only say how they were called.
         (tmp_path / 'srun').write_text('#!/bin/sh\necho "$@"\n')
@@ -91,6 +93,8 @@ def program_of(words: list[str], tmp_path: Path) -> list[str]:
         env.update(word.split('=', 1) for word in assignments)
         done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
         words = done.stdout.split()
+    if words[0] == '-m' and not words[1].startswith('torch.'):
+        return [f'{words[1].replace(".", "/")}/__main__.py', *words[2:]]
     start = next(i for i, word in enumerate(words) if word.endswith('.py'))
     return words[start:]
 
@@ -121,6 +125,6 @@ def test_command_lines_are_read_by_what_they_name(block: Block, tmp_path, monkey
             makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
             assert all(re.search(rf'^{target}:', makefile, re.MULTILINE) for target in bare[1:])
         else:
-            assert bare[0] in ('python', 'bash', 'torchrun'), words
+            assert bare[0] in ('python', 'bash', 'torchrun') or bare[0].endswith('.sh'), words
             program, *arguments = program_of(words, tmp_path)
             check_python(program, arguments, monkeypatch)
