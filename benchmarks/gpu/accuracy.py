@@ -77,19 +77,23 @@ def check_accuracy(device: torch.device, *, quick: bool, end: float, skipped: li
                     skipped.append(f'accuracy of {name}')
                     continue
                 print(f'accuracy of {name}', file=sys.stderr, flush=True)
-                rows += compare(case, dtype, device, seeds=range(3 if quick else 6))
+                rows += compare(case, dtype, device, seeds=range(3 if quick else 6), end=end)
     finally:
         torch.backends.cudnn.allow_tf32 = tf32
     return rows
 
 
-def compare(case: Case, dtype: torch.dtype, device: torch.device, *, seeds: Sequence[int]) -> list[dict]:
-    """The rows of one layer in one dtype.
+def compare(
+    case: Case, dtype: torch.dtype, device: torch.device, *, seeds: Sequence[int], end: float = float('inf')
+) -> list[dict]:
+    """The rows of one layer in one dtype; after ``end`` no further seed is taken.
 
     An error is a root mean square over all its entries and all seeds, relative to that of the truth.
     """
     squares: dict[str, Tensor] = {}
     for seed in seeds:
+        if squares and time.monotonic() > end:
+            break
         inputs = [x.to(device, dtype) for x in case.inputs(torch.Generator().manual_seed(seed))]
         exact = results(case.plain, inputs, torch.float64, None)
         halves = dtype if case.by_autocast and dtype != torch.float32 else None

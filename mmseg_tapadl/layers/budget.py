@@ -121,7 +121,12 @@ def budget_for(device: torch.device | str) -> Budget:
         return _changed[kind]
     budget = {'cpu': CPU, 'cuda': CUDA}.get(kind, OTHER)
     text = os.environ.get(VARIABLE)
-    return budget.changed(**changes_from_text(text)) if text else budget
+    if not text:
+        return budget
+    try:
+        return budget.changed(**changes_from_text(text))
+    except InputError as error:
+        raise InputError(f'{VARIABLE}: {error}') from None
 
 
 @contextmanager
@@ -150,7 +155,7 @@ def changes_from_text(text: str) -> dict[str, Any]:
     for part in filter(None, (part.strip() for part in text.split(','))):
         name, equals, value = (piece.strip() for piece in part.partition('='))
         if not equals:
-            raise InputError(f"{VARIABLE}: '{part}' is not field=value")
+            raise InputError(f"'{part}' is not field=value")
         try:
             changes[name] = words[value.lower()] if value.lower() in words else int(value)
         except ValueError:

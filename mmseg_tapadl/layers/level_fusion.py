@@ -57,7 +57,7 @@ def fuse_levels(
     for feature, (weight, bias), part in zip(features, projections, parts, strict=True):
         composed = part @ weight
         # A matrix product rather than a convolution: its result lies in memory channel by channel whatever
-        # the feature's memory format, as all that walks over a few channels at a time wants it.
+        # the feature's memory format, as all that takes a few channels at a time wants it.
         own = torch.bmm(composed.expand(len(feature), -1, -1), SameLayout.apply(feature).flatten(2))
         if bias is not None:
             own = own.add_((part @ bias)[:, None])

@@ -183,7 +183,7 @@ def test_a_wrong_budget_is_named(changes, message):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('attention_block_bytes=0', 'attention_block_bytes=0'),
+        ('attention_block_bytes=0', f'{VARIABLE}: budget attention_block_bytes=0'),
         ('attention_block_bytes=-1', 'attention_block_bytes=-1'),
         ('attention_block_bytes=8MB', "attention_block_bytes='8MB'"),
         ('recompute', f"{VARIABLE}: 'recompute' is not field=value"),

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.channel_processing import DepthwiseMlp
-from tests.device import DEVICE
+from tests.device import DEVICE, DEVICE_TYPE
 from tests.layers.tensor_census import TensorCensus
 
 DIM, HIDDEN, GRID = 6, 20, (5, 7)
@@ -61,13 +61,13 @@ def test_a_norm_without_weight_and_bias():
     mlp = DepthwiseMlp(DIM, hidden_dim=HIDDEN, norm_layer=lambda width: nn.BatchNorm2d(width, affine=False))
     mlp = mlp.double().eval()
     at_once = mlp(tokens(), GRID)
-    with use_budget('cpu', hidden_channels=8), torch.no_grad():
+    with use_budget(DEVICE, hidden_channels=8), torch.no_grad():
         torch.testing.assert_close(mlp(tokens(), GRID), at_once, rtol=1e-12, atol=1e-12)
 
 
 def test_mixed_precision_gives_one_type_in_parts_and_at_once(mlp):
     mlp, x = mlp.float(), tokens().float()
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast(DEVICE_TYPE, torch.bfloat16):
         at_once = mlp(x, GRID)
         with torch.no_grad():
             in_parts = mlp(x, GRID)

@@ -1,6 +1,7 @@
 """One contract for every encoder: a new one is tested by being listed in ``encoder_cases.py``."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers import AttentionWatch, WatchableAttention
+from mmseg_tapadl.layers.budget import Budget, use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
-from tests.device import DEVICE_TYPE
+from tests.device import DEVICE, DEVICE_TYPE
 from tests.models.builders import build, sharpen_attention
 from tests.models.encoder_cases import CASES, ENCODERS, EncoderCase, cases_that_support, check_registered
 
@@ -160,6 +162,27 @@ def test_checkpointing_keeps_less(case, config):
 
 
 @every_case
+def test_what_the_device_likes_changes_no_number(case, config):
+    sizes = [field.name for field in dataclasses.fields(Budget) if field.type is not bool]
+    choices = [{}, dict(recompute=False), dict.fromkeys(sizes, 1), dict.fromkeys(sizes, 1 << 40)]
+    results = []
+    for choice in choices:
+        encoder = build(config).double()
+        sharpen_attention(encoder)
+        with use_budget(DEVICE, **choice):
+            with AttentionWatch(encoder).listening() as similarities:
+                features = encoder(pictures(2, 32, 48, dtype=torch.float64))
+            (weighed_sum(features) + torch.cat(similarities).mean()).backward()
+        results.append(
+            [*features, *similarities, *(p.grad for p in encoder.parameters()), *encoder.buffers()]
+        )
+    for others in results[1:]:
+        for own, reference in zip(others, results[0], strict=True):
+            scale = max(1.0, reference.abs().max().item())
+            torch.testing.assert_close(own, reference, rtol=0, atol=1e-11 * scale)
+
+
+@every_case
 def test_frozen_parts_get_no_gradient_and_leave_the_others_as_they_are(case, config):
     gradients = []
     for share in (0.0, 0.5):
@@ -200,23 +223,23 @@ def test_state_dict_round_trip_through_a_file(case, config, tmp_path):
 def test_a_copy_is_an_encoder_of_its_own(case, config):
     encoder = build(config)
     watch = AttentionWatch(encoder)
-    twin = copy.deepcopy(encoder)
+    copied = copy.deepcopy(encoder)
     picture = pictures(2)
     with torch.no_grad():
         expected = [f.clone() for f in encoder.eval()(picture)]
-        for own, reference in zip(twin.eval()(picture), expected, strict=True):
+        for own, reference in zip(copied.eval()(picture), expected, strict=True):
             assert torch.equal(own, reference)
-        set_random(twin)
-        assert not torch.equal(twin(picture)[-1], expected[-1])
+        set_random(copied)
+        assert not torch.equal(copied(picture)[-1], expected[-1])
         for own, reference in zip(encoder(picture), expected, strict=True):
             assert torch.equal(own, reference)
     with watch.listening() as similarities:
-        twin.train()(picture)
+        copied.train()(picture)
         assert similarities == [], 'a watch hears its own encoder only'
         encoder.train()(picture)
     assert len(similarities) == case.num_attentions
     own_modules = set(map(id, encoder.modules()))
-    assert not own_modules & set(map(id, twin.modules()))
+    assert not own_modules & set(map(id, copied.modules()))
 
 
 @every_case
