@@ -24,7 +24,8 @@ Size = tuple[int, int]
 # Transforms after which a picture has the size it had before.
 _KEEP_SIZE = frozenset(
     {
-        *('LoadImageFromFile', 'CheckedLoadImageFromFile', 'LoadAnnotations', 'CheckedLoadAnnotations'),
+        *('LoadImageFromFile', 'CheckedLoadImageFromFile', 'LoadDeepImageFromFile'),
+        *('LoadAnnotations', 'CheckedLoadAnnotations'),
         *(
             'RandomFlip',
             'PhotoMetricDistortion',

@@ -148,6 +148,16 @@ def test_a_jpeg_cut_in_the_middle_is_truncated_however_it_ends(tmp_path, options
     assert check_own(tmp_path, '.jpg').ok
 
 
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_a_cut_jpeg_is_found_however_it_is_turned(tmp_path, orientation):
+    make_own_set(tmp_path, ('a',), '.jpg')
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    whole = jpeg(exif=exif.tobytes())
+    (tmp_path / 'images/a.jpg').write_bytes(whole[: len(whole) // 2] + b'\xff\xd9')
+    assert told(check_own(tmp_path, '.jpg')) == [('image_truncated', 'a.jpg')]
+
+
 def test_a_thumbnails_end_is_not_the_pictures_end(tmp_path):
     make_own_set(tmp_path, ('a',), '.jpg')
     Image.new('L', (200, 120), 1).save(tmp_path / 'labels/a.png')

@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from mmseg_tapadl.datasets.integrity.jpeg import jpeg_is_cut_off
 
 PNG = b'\x89PNG\r\n\x1a\n'
@@ -50,14 +52,18 @@ def not_a_picture(data: bytes) -> tuple[str, str] | None:
     return None
 
 
-def cut_off(data: bytes) -> tuple[str, str] | None:
+def cut_off(data: bytes, decoded: np.ndarray | None = None) -> tuple[str, str] | None:
     """Kind and reason when a PNG or JPEG lacks a part or holds a damaged one; decoders fill such with grey or black.
 
     What stands behind the end is no fault, and what is no PNG or JPEG is not judged.
+
+    Args:
+        data: The file's bytes.
+        decoded: Its pixels as plain loading gives them, where they are known: saves time.
     """
     if data.startswith(PNG):
         return _png_fault(data)
-    if data.startswith(JPEG) and jpeg_is_cut_off(data):
+    if data.startswith(JPEG) and jpeg_is_cut_off(data, decoded):
         return 'truncated', 'is truncated: the JPEG ends before its last pixels'
     return None
 

@@ -97,7 +97,7 @@ def image_facts(entry: Mapping[str, Any], loader: ImageLoader) -> Facts:
         data = _read(picture.path or path)
     except OSError:
         data = b''  # the loader has its own way to find it
-    broken = cut_off(data)
+    broken = cut_off(data, picture.pixels if loader.is_plain else None)
     if broken:
         return Facts(broken[1], broken[0])
     return _describe_picture(picture, read_header(data), data, loader)
