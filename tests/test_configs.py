@@ -21,7 +21,7 @@ def load(name):
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_interface(path):
     cfg = Config.fromfile(path)
-    assert cfg.model.backbone.arch
+    assert cfg.model.backbone.get('arch') or cfg.model.backbone.model
     assert cfg.model.backbone.get('tap') in (None, TAP)
     assert cfg.model.backbone.get('init_cfg') is None
     assert len(cfg.model.decode_head.in_channels) == 4

@@ -43,6 +43,7 @@ PRIVATE_NAMES = {
     '_load_metainfo': 'mmengine.dataset:BaseDataset',
     '_load_seg_map': 'mmseg.datasets.transforms:LoadAnnotations',
     '_metadata': 'torch.nn:Module',
+    '_pos_embed': 'timm.models:Eva',
     '_resume': 'mmengine.runner:Runner',
     '_save_best_checkpoint': 'mmengine.hooks:CheckpointHook',
     '_save_checkpoint_with_step': 'mmengine.hooks:CheckpointHook',

@@ -5,7 +5,7 @@ from mmseg_tapadl.utils.quiet_imports import quiet_imports
 with quiet_imports():
     from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint, write_checkpoint
     from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers, trust_checkpoint
-    from mmseg_tapadl.engine import any_device_amp
+    from mmseg_tapadl.engine import any_device_amp, layer_decay
     from mmseg_tapadl.engine.config import ConfigError, load_config
     from mmseg_tapadl.engine.hooks import (
         ExactResumeHook,
@@ -30,6 +30,7 @@ __all__ = [
     'TrustedRunner',
     'WholeCheckpointHook',
     'any_device_amp',
+    'layer_decay',
     'load_config',
     'plain_readers',
     'read_checkpoint',

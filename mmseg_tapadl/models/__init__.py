@@ -3,7 +3,7 @@
 from mmseg_tapadl.utils.quiet_imports import quiet_imports
 
 with quiet_imports():
-    from mmseg_tapadl.models.backbones import FAN, TAPMixVisionTransformer
+    from mmseg_tapadl.models.backbones import FAN, TAPMixVisionTransformer, TimmViT
     from mmseg_tapadl.models.heads import FANHead, FastSegformerHead
     from mmseg_tapadl.models.losses import AttentionDiversificationLoss
     from mmseg_tapadl.models.segmentors import AttentionEncoderDecoder
@@ -15,4 +15,5 @@ __all__ = [
     'FANHead',
     'FastSegformerHead',
     'TAPMixVisionTransformer',
+    'TimmViT',
 ]

@@ -22,6 +22,7 @@ from mmseg_tapadl.utils.errors import (
     exit_status_of,
     is_wrong_path,
 )
+from mmseg_tapadl.utils.process import settle_process
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 # What the other processes see when one has died; their traceback would only hide the cause.
@@ -93,6 +94,7 @@ def run_tool(tool: str, body: Callable[[], int | None]) -> int:
     Returns:
         The exit status, see :mod:`mmseg_tapadl.utils.errors`.
     """
+    settle_process()
     who = Path(tool).name
     distributed = int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', '1'))) > 1
     if distributed:

@@ -72,7 +72,7 @@ def sharpen_attention(encoder: nn.Module, spread: float = 5.0) -> None:
         return
     picture = batch(1)[0].to(next(encoder.parameters()))
     measuring = [
-        attention.register_forward_pre_hook(functools.partial(_measure_and_scale, spread))
+        attention.register_forward_pre_hook(functools.partial(_measure_and_scale, spread), with_kwargs=True)
         for attention in attentions
     ]
     was_training = encoder.training
@@ -83,12 +83,16 @@ def sharpen_attention(encoder: nn.Module, spread: float = 5.0) -> None:
         handle.remove()
 
 
-def _measure_and_scale(spread: float, attention: WatchableAttention, inputs: tuple) -> tuple:
+def _measure_and_scale(
+    spread: float, attention: WatchableAttention, inputs: tuple, options: dict
+) -> tuple[tuple, dict]:
     q, k = inputs[:2]
+    # Similarity is that of the patches: their scores are spread, whatever the prefix tokens' are.
+    patches = slice(options.get('num_prefix', 0), None)
     scale = q.shape[-1] ** -0.5 if attention.scale is None else attention.scale
-    factor = spread / (q @ k.mT * scale).std().item()
+    factor = spread / (q[:, :, patches] @ k[:, :, patches].mT * scale).std().item()
     attention.register_forward_pre_hook(functools.partial(_scale_queries, factor))
-    return _scale_queries(factor, attention, inputs)
+    return _scale_queries(factor, attention, inputs), options
 
 
 def _scale_queries(factor: float, attention: WatchableAttention, inputs: tuple) -> tuple:

@@ -98,6 +98,20 @@ ENCODERS = [
         supports=frozenset({'tap', 'with_cp', 'drop_path_rate', 'drop_rate'}),
     ),
     EncoderCase(
+        name='TimmViT',
+        config=dict(type='TimmViT', model='deit_tiny_patch16_224', out_indices=(0, 2)),
+        strides=(16, 16),
+        channels=(192, 192),
+        num_attentions=3,
+    ),
+    EncoderCase(
+        name='TimmViT-rotary',
+        config=dict(type='TimmViT', model='eva02_tiny_patch14_224', out_indices=(0, 1)),
+        strides=(14, 14),
+        channels=(192, 192),
+        num_attentions=2,
+    ),
+    EncoderCase(
         name='documented-ViT',
         config=dict(
             type='WatchedViT', name='vit_tiny_patch16_224', img_size=(64, 64), out_indices=(2, 5, 11)

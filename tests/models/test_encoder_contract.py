@@ -94,13 +94,15 @@ def test_a_similarity_is_the_formula_on_the_attention_that_ran(case, config):
     watch = AttentionWatch(encoder)
     expected = []
 
-    def record(attention, inputs, output):
-        values, similarity = textbook_diversified_attention(*inputs, scale=attention.scale, threshold=2.0)
+    def record(attention, inputs, options, output):
+        values, similarity = textbook_diversified_attention(
+            *inputs, **options, scale=attention.scale, threshold=2.0
+        )
         torch.testing.assert_close(output, values, rtol=1e-9, atol=1e-9)
         expected.append(similarity.detach())
 
     for attention in watch.attentions:
-        attention.register_forward_hook(record)
+        attention.register_forward_hook(record, with_kwargs=True)
     with watch.listening() as similarities:
         encoder(pictures(2, dtype=torch.float64))
     assert len(expected) == case.num_attentions

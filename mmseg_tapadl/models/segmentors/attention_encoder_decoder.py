@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmseg_tapadl.layers import AttentionWatch
 from mmseg_tapadl.models.losses.attention_reach import require_reach_in_training
+from mmseg_tapadl.models.segmentors.encoder_normalisation import with_encoder_numbers
 from mmseg_tapadl.models.segmentors.sliding_window import SlidingWindowMixin
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 
@@ -21,17 +22,29 @@ class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
     Everything else is mmseg's. At test time nothing is watched and nothing is computed for the loss.
 
     Args:
+        backbone: Config of the encoder.
         loss_attention: Config of the loss, e.g. ``dict(type='AttentionDiversificationLoss')``; it appears among
             the losses as ``loss_adl``. ``None`` switches it off.
-        **kwargs: The arguments of ``EncoderDecoder``.
+        data_preprocessor: As for ``EncoderDecoder``; ``mean='encoder'`` and ``std='encoder'`` take the numbers that
+            the encoder's weights expect, where its class knows them.
+        **kwargs: The other arguments of ``EncoderDecoder``.
 
     Raises:
         InputError: ``loss_attention`` is given, but the encoder offers no attention to watch, or none that
             depends on a trainable weight.
     """
 
-    def __init__(self, *, loss_attention: Mapping[str, Any] | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        backbone: Mapping[str, Any],
+        loss_attention: Mapping[str, Any] | None = None,
+        data_preprocessor: Any = None,
+        **kwargs: Any,
+    ):
+        if isinstance(data_preprocessor, Mapping):
+            data_preprocessor = with_encoder_numbers(data_preprocessor, backbone)
+        super().__init__(backbone=backbone, data_preprocessor=data_preprocessor, **kwargs)
         self.attention_watch: AttentionWatch | None = None
         if loss_attention is not None:
             # mmengine leaves _delete_ in where the base config has no loss_attention to replace.

@@ -1,0 +1,4 @@
+_base_ = './dinov2_camvid.py'
+model = dict(
+    loss_attention=dict(type='AttentionDiversificationLoss', threshold=2.0, loss_weight=1.0),
+)

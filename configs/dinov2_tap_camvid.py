@@ -1,0 +1,2 @@
+_base_ = './dinov2_camvid.py'
+model = dict(backbone=dict(tap=dict(num_branches=4)))

@@ -1,0 +1,309 @@
+"""Any plain vision transformer of timm, by its name, as an encoder with TAP and attention that a loss can watch.
+
+Source: timm (https://github.com/huggingface/pytorch-image-models), ``VisionTransformer`` and ``Eva``.
+
+Legend: B pictures, C channels, H x W pixels, p side of a patch, N tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import timm
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from timm.models import Eva, VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmseg_tapadl.layers import checkpoint_module, to_grid
+from mmseg_tapadl.layers.attention_watch import WatchableAttention
+from mmseg_tapadl.layers.timm_attention import make_watchable
+from mmseg_tapadl.layers.timm_block import add_pooling, check_block
+from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
+from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.models.backbones.timm_names import check_timm_name, normalisation_of
+from mmseg_tapadl.models.backbones.timm_weights import fetch_weights, fit_weights, read_weights
+from mmseg_tapadl.utils.arguments import lists_valid_arguments
+from mmseg_tapadl.utils.errors import InputError
+
+NUM_FEATURES = 4
+# Of the features' spread: what another order of sums may change.
+PROBE_TOLERANCE = 1e-5
+
+
+@MODELS.register_module()
+@lists_valid_arguments
+class TimmViT(BaseModule):
+    """DeiT, ViT, DINOv2, DINOv3, EVA-02, SigLIP 2, C-RADIO, Perception Encoder, TIPSv2 and other ViTs of timm.
+
+    The encoder holds timm's own model as ``model``, with timm's keys. Any picture size: pictures are padded with zeros
+    at the right and the bottom to whole patches, and positions are resampled as timm does. Every feature has the
+    patches' grid, (B, C, ceil(H/p), ceil(W/p)); prefix tokens (class token, registers) reach no feature and are not
+    pooled. What no feature passes (later blocks, final norm, pooling, classifier) is not kept.
+
+    ``forward`` takes pictures normalised as the weights expect: ``data_preprocessor=dict(mean='encoder',
+    std='encoder')`` of :class:`AttentionEncoderDecoder` asks the encoder for the numbers.
+
+    Args:
+        model: Name of the model in timm, with or without the tag of its weights.
+        pretrained: Where training starts from, read by ``init_weights`` and never in testing or resuming: ``True``
+            fetches timm's default weights, a tag other ones, a file (``.safetensors``, ``.pth`` in timm's keys) is
+            read as data. ``None`` starts from random weights.
+        tap: ``dict(num_branches=4)`` puts token-aware average pooling before each block's first norm, on patches only;
+            ``None`` leaves it out.
+        frozen: Train the pooling only; the rest gets no gradient and stays in evaluation mode.
+        out_indices: Blocks whose output is a feature, ascending from 0; ``None`` takes four, evenly spaced, ending
+            with the last.
+        final_norm: Norm the features with the model's last norm.
+        attn_drop_rate: Dropout of the attention; the attention diversification loss needs 0.
+        drop_path_rate: Probability that a residual branch of the last block is dropped, rising from 0 at the first.
+        with_cp: Activation checkpointing: keeps a block's input only and computes the rest again in the backward pass.
+        norm_cfg: The batch norm of TAP's predictor, e.g. ``dict(type='SyncBN')``.
+        init_cfg: mmengine's way to say ``pretrained``: ``dict(type='Pretrained', checkpoint=FILE)``.
+
+    Raises:
+        InputError: An unknown name (with near misses), a model without plain attention, post-norm or parallel blocks,
+            indices that are no blocks, an attention that would not be timm's own function.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        pretrained: bool | str | None = None,
+        tap: Mapping[str, Any] | None = None,
+        *,
+        frozen: bool = False,
+        out_indices: Sequence[int] | None = None,
+        final_norm: bool = False,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        norm_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        num_branches = num_tap_branches(tap)
+        self.name = check_timm_name(model)
+        self.pretrained, self.pretrained_prefix = pretrained_source(pretrained, init_cfg)
+        self.frozen = frozen
+        self.with_cp = with_cp
+        self.final_norm = final_norm
+        vit = create_vit(
+            self.name, dynamic_img_size=True, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate
+        )
+        self.out_indices = chosen_blocks(out_indices, len(vit.blocks), model)
+        self.patch_size: int = vit.patch_embed.patch_size[0]
+        self.embed_dim: int = vit.embed_dim
+        self.num_prefix: int = vit.num_prefix_tokens
+        self.feature_channels = [self.embed_dim] * len(self.out_indices)
+
+        for block in vit.blocks:
+            check_block(block)
+        vit.eval()
+        picture = probe_picture(self.patch_size)
+        with torch.no_grad():
+            expected = vit.forward_intermediates(
+                picture, indices=list(self.out_indices), norm=final_norm, intermediates_only=True
+            )
+        for block in vit.blocks:
+            make_watchable(block.attn, num_prefix=self.num_prefix)
+        vit.prune_intermediate_layers(list(self.out_indices), prune_norm=not final_norm, prune_head=True)
+        self.model = vit
+        self.eval()
+        with torch.no_grad():
+            check_same_function(model, self(picture), expected)
+
+        if num_branches is not None:
+            batch_norm = dict(norm_cfg or dict(type='BN'))
+            for block in vit.blocks:
+                add_pooling(
+                    block, self.embed_dim, num_branches, lambda width: build_norm_layer(batch_norm, width)[1]
+                )
+        if frozen:
+            self._freeze()
+        self.train()
+
+    @staticmethod
+    def normalisation(config: Mapping[str, Any]) -> dict[str, list[float]]:
+        """Mean and standard deviation, of RGB from 0 to 255, that the weights named in an encoder's config expect."""
+        model, pretrained = config['model'], config.get('pretrained')
+        is_tag = isinstance(pretrained, str) and not looks_like_file(pretrained)
+        mean, std = normalisation_of(f'{model.partition(".")[0]}.{pretrained}' if is_tag else model)
+        return {'mean': mean, 'std': std}
+
+    def _freeze(self) -> None:
+        pooling = {id(p) for p in self.pooling_parameters()}
+        for parameter in self.parameters():
+            if id(parameter) not in pooling:
+                parameter.requires_grad_(False)
+
+    def pooling_parameters(self) -> list[nn.Parameter]:
+        """The parameters of TAP."""
+        pools = [module for module in self.modules() if isinstance(module, TokenAwareAvgPool)]
+        return [parameter for pool in pools for parameter in pool.parameters()]
+
+    def train(self, mode: bool = True) -> 'TimmViT':
+        """Switches between training and evaluation; where frozen, only TAP (and the watch on attention) trains."""
+        super().train(mode)
+        if mode and self.frozen:
+            self.model.eval()
+            for module in self.model.modules():
+                if isinstance(module, (TokenAwareAvgPool, WatchableAttention)):
+                    module.train()
+        return self
+
+    def init_weights(self) -> None:
+        """Starts from ``pretrained``; without it the weights are timm's random ones.
+
+        Raises:
+            InputError: Weights that cannot be fetched or read, or that are those of another model.
+        """
+        if self.pretrained is None:
+            return
+        if self.pretrained is True or not looks_like_file(self.pretrained):
+            weights = fetch_weights(self.name, None if self.pretrained is True else self.pretrained)
+        else:
+            weights = read_weights(str(self.pretrained), self.pretrained_prefix)
+        fit_weights(self.model, weights, source=f'pretrained={self.pretrained!r}')
+
+    @property
+    def num_layers(self) -> int:
+        """Number of blocks kept."""
+        return len(self.model.blocks)
+
+    def layer_of(self, name: str) -> int:
+        """The layer of a parameter for layer-wise decay: 0 the embedding, i + 1 block i, then what starts anew."""
+        parts = name.split('.')
+        if 'dilation_predictor' in parts or parts[1] == 'norm':
+            return self.num_layers + 1
+        return int(parts[2]) + 1 if parts[1] == 'blocks' else 0
+
+    def has_no_decay(self, name: str) -> bool:
+        """Whether a parameter is a position or a token, which have no weight decay."""
+        return name.rpartition('.')[2] in {
+            *self.model.no_weight_decay(),
+            'reg_token',
+            'cls_token',
+            'pos_embed',
+        }
+
+    def own_keys(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights in timm's keys under the keys of this encoder."""
+        return {f'model.{key}': value for key, value in weights.items()}
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps normalised pictures (B, 3, H, W) to the chosen features, each (B, C, ceil(H/p), ceil(W/p))."""
+        side = self.patch_size
+        x = F.pad(x, (0, -x.shape[3] % side, 0, -x.shape[2] % side))
+        grid = (x.shape[2] // side, x.shape[3] // side)
+        x, rope = self.embed(x)
+        features = []
+        for index, block in enumerate(self.model.blocks):
+            x = self.run_block(block, x, grid, rope[index] if self.rope_by_block else rope)
+            if index in self.out_indices:
+                tokens = self.model.norm(x) if self.final_norm else x
+                features.append(to_grid(tokens[:, self.num_prefix :], grid))
+        return tuple(features)
+
+    @property
+    def rope_by_block(self) -> bool:
+        """Whether each block has rotary positions of its own."""
+        return bool(getattr(self.model, 'rope_mixed', False))
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Any]:
+        """Patches with their positions, (B, N, C) with the prefix first, and what rotates queries and keys."""
+        x = self.model.patch_embed(x)
+        if isinstance(self.model, Eva):
+            x, rope = self.model._pos_embed(x)
+        else:
+            x, rope = self.model.patch_drop(self.model._pos_embed(x)), None
+        return self.model.norm_pre(x), rope
+
+    def run_block(self, block: nn.Module, x: Tensor, grid: tuple[int, int], rope: Any) -> Tensor:
+        """One block on tokens (B, N, C), checkpointed in training where ``with_cp`` asks for it."""
+        inputs: list[Any] = (
+            [grid] if isinstance(getattr(block, 'dilation_predictor', None), nn.Module) else []
+        )
+        if isinstance(self.model, Eva):
+            inputs.append(rope)
+        if self.with_cp and self.training:
+            return checkpoint_module(block, x, *inputs)
+        return block(x, *inputs)
+
+
+def create_vit(name: str, **options: Any) -> VisionTransformer | Eva:
+    """timm's model of this name with random weights.
+
+    Raises:
+        InputError: It is none of timm's plain vision transformers.
+    """
+    try:
+        made: Any = timm.create_model(name, **options)
+    except TypeError:  # the options are those of vision transformers
+        made = None
+    if not isinstance(made, (VisionTransformer, Eva)):
+        raise InputError(
+            f"model='{name}' is none of timm's plain vision transformers (VisionTransformer, Eva): without their attention "
+            'over patches it can be used with neither TAP nor ADL; take it through an encoder of mmseg or mmpretrain'
+        )
+    return made
+
+
+def pretrained_source(
+    pretrained: bool | str | None, init_cfg: Mapping[str, Any] | None
+) -> tuple[bool | str | None, str]:
+    """The source of the weights and the prefix of its keys; ``init_cfg``, which ``--pretrained`` sets, wins."""
+    if init_cfg is None:
+        return pretrained or None, ''
+    if init_cfg.get('type') != 'Pretrained':
+        raise InputError(
+            f"init_cfg={dict(init_cfg)}: only dict(type='Pretrained', checkpoint=FILE) is known here"
+        )
+    return init_cfg['checkpoint'], init_cfg.get('prefix', '')
+
+
+def looks_like_file(source: bool | str) -> bool:
+    """Whether ``pretrained`` is a file (or an address) rather than one of timm's tags."""
+    return any(mark in str(source) for mark in ('/', '\\', '.'))
+
+
+def chosen_blocks(out_indices: Sequence[int] | None, depth: int, model: str) -> tuple[int, ...]:
+    """The blocks whose outputs are features.
+
+    Raises:
+        InputError: None, or one that the model does not have, or not ascending.
+    """
+    if out_indices is None:
+        count = min(NUM_FEATURES, depth)
+        return tuple((i + 1) * depth // count - 1 for i in range(count))
+    chosen = list(out_indices)
+    if not chosen or chosen != sorted(set(chosen)) or chosen[0] < 0 or chosen[-1] >= depth:
+        raise InputError(
+            f"out_indices={tuple(chosen)}: model='{model}' has blocks 0 to {depth - 1}; give some of them, ascending"
+        )
+    return tuple(chosen)
+
+
+def probe_picture(patch_size: int) -> Tensor:
+    """A picture of 2 x 3 patches, (1, 3, 2p, 3p), the same each time and without drawing a random number."""
+    height, width = 2 * patch_size, 3 * patch_size
+    wave = torch.sin(torch.arange(3 * height * width, dtype=torch.float32, device='cpu') * 0.7)
+    return wave.reshape(1, 3, height, width)
+
+
+def check_same_function(model: str, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
+    """Compares the encoder's features with timm's own.
+
+    Raises:
+        InputError: They differ by more than rounding: something in this model is not known here.
+    """
+    for feature, expected in zip(ours, theirs, strict=True):
+        difference = float((feature - expected).abs().max())
+        spread = float(expected.std())
+        if not difference <= PROBE_TOLERANCE * max(spread, 1.0):
+            raise InputError(
+                f"model='{model}': this encoder's features differ from timm's own by {difference:.1e} (their spread is "
+                f'{spread:.1e}); something in it is not known here, so it is refused'
+            )
