@@ -99,6 +99,10 @@ def run_tool(tool: str, body: Callable[[], int | None]) -> int:
     distributed = int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', '1'))) > 1
     if distributed:
         who += f' (process {os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))})'
+    if os.path.expanduser('~') == '~':
+        # HOME is unset and no table knows the user's number, as in containers: libraries that look for a cache below the
+        # home folder do without one, but stop where there is no home at all.
+        os.environ['HOME'] = '/nonexistent'
     # What a screen cannot show (a file name in another script) is shown with escapes, not a reason to stop.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
