@@ -162,10 +162,12 @@ class TimmViT(BaseModule):
         """
         if self.pretrained is None:
             return
-        if self.pretrained is True or not looks_like_file(self.pretrained):
-            weights = fetch_weights(self.name, None if self.pretrained is True else self.pretrained)
-        else:
+        if self.pretrained is True:
+            weights = fetch_weights(self.name, None)
+        elif looks_like_file(self.pretrained):
             weights = read_weights(str(self.pretrained), self.pretrained_prefix)
+        else:
+            weights = fetch_weights(self.name, str(self.pretrained))
         fit_weights(self.model, weights, source=f'pretrained={self.pretrained!r}')
 
     @property
