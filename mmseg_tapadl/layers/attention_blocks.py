@@ -1,9 +1,10 @@
 """Blocks of attention: how the batch and its queries are cut, and P of one block from q, k, bias and gain.
 
-The legend is that of ``layers/diversified_attention.py``; g are the batch entries and n the queries of one block.
-Matrix products take batch entries and heads as one axis, gH.
+The legend is that of ``layers/diversified_attention.py``; g are the batch entries and n the queries of one block,
+h some of its heads. Matrix products take batch entries and heads as one axis, gh.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class BlockPlan:
     """How attention is cut into blocks that fit the device's budget.
 
     Where the attention of one batch entry is small (windows), a block takes whole entries, several together;
-    where it is large, some of the queries of one.
+    where it is large, some of the queries of one, and passes over it take some of its heads at a time.
 
     Args:
         q: Queries (B, H, N, D).
@@ -45,10 +46,16 @@ class BlockPlan:
     def __init__(self, q: Tensor, num_keys: int):
         self.num_entries, self.num_heads, self.num_queries, _ = q.shape
         self.num_keys = num_keys
-        row_bytes = self.num_heads * num_keys * statistics_dtype(q).itemsize
-        fitting_rows = max(1, budget_for(q.device).attention_block_bytes // row_bytes)
+        self.dtype = statistics_dtype(q)
+        budget = budget_for(q.device)
+        row_bytes = self.num_heads * num_keys * self.dtype.itemsize
+        fitting_rows = max(budget.attention_block_rows, budget.attention_block_bytes // row_bytes)
         self.rows_at_once = min(self.num_queries, fitting_rows)
         self.entries_at_once = min(self.num_entries, max(1, fitting_rows // self.num_queries))
+        self.heads_at_once = self.num_heads
+        if self.entries_at_once == 1 and budget.attention_heads_per_thread is not None:
+            several = budget.attention_heads_per_thread * torch.get_num_threads()
+            self.heads_at_once = min(self.num_heads, several)
 
     def groups(self) -> Iterator[slice]:
         """Ranges of the batch, in order."""
@@ -58,15 +65,19 @@ class BlockPlan:
         """Ranges of the queries of a group, in order."""
         return ranges(self.num_queries, self.rows_at_once)
 
-    def room(self, q: Tensor) -> Tensor:
-        """Room for one block, in the dtype of P."""
-        size = self.entries_at_once * self.num_heads * self.rows_at_once * self.num_keys
-        return q.new_empty(size, dtype=statistics_dtype(q))
+    def heads(self) -> Iterator[slice]:
+        """Ranges of the heads of a block, in order."""
+        return ranges(self.num_heads, self.heads_at_once)
 
-    def view(self, room: Tensor, entries: slice, rows: slice) -> Tensor:
-        """The room as (g, H, n, M), contiguous also for a smaller last block."""
-        shape = (entries.stop - entries.start, self.num_heads, rows.stop - rows.start, self.num_keys)
-        return room[: shape[0] * shape[1] * shape[2] * shape[3]].view(shape)
+    def room(self, q: Tensor, num_heads: int) -> Tensor:
+        """Room for so many heads of one block, in the dtype of P."""
+        size = self.entries_at_once * num_heads * self.rows_at_once * self.num_keys
+        return q.new_empty(size, dtype=self.dtype)
+
+    def view(self, room: Tensor, entries: slice, heads: slice, rows: slice) -> Tensor:
+        """The room as (g, h, n, M), contiguous also for a smaller last block."""
+        shape = (*(part.stop - part.start for part in (entries, heads, rows)), self.num_keys)
+        return room[: math.prod(shape)].view(shape)
 
 
 class AttentionBlocks:
@@ -79,7 +90,8 @@ class AttentionBlocks:
         bias: (1|B, 1|H, 1|N, 1|M) or ``None``.
         gain: The same, or ``None``.
         options: The scale, and the gain as a function.
-        keeps_scores: Whether R is wanted beside P.
+        keeps_heads: Whether P of all heads of a block is wanted together; otherwise only of the heads just computed.
+        keeps_scores: Whether R is wanted beside it.
     """
 
     def __init__(
@@ -91,6 +103,7 @@ class AttentionBlocks:
         gain: Tensor | None,
         options: AttentionOptions,
         *,
+        keeps_heads: bool = False,
         keeps_scores: bool = False,
     ):
         self.plan = plan
@@ -101,36 +114,67 @@ class AttentionBlocks:
         if bias is not None:
             forbidden = bias.detach().amax(-1, keepdim=True) == float('-inf')
             self.forbidden = forbidden if forbidden.any() else None
-        self.room = plan.room(q)
-        self.scores_room = plan.room(q) if keeps_scores else self.room
+        self.keeps_heads = keeps_heads
+        num_heads = plan.num_heads if keeps_heads else plan.heads_at_once
+        self.p_room = plan.room(q, num_heads)
+        self.scores_room = plan.room(q, num_heads) if keeps_scores else self.p_room
 
     def start_group(self, entries: slice) -> None:
         """Prepares what all blocks of these batch entries share."""
         self.entries = entries
         dtype = product_dtype(self.q)
-        self.scaled_q = (self.q[entries] * self.scale).to(dtype).flatten(0, 1)
+        self.queries = self.q[entries].to(dtype)
         # Products with the same matrix for every block are faster where its rows lie in a piece.
-        self.k_transposed = self.k[entries].mT.to(dtype).contiguous().flatten(0, 1)
+        self.k_transposed = self.k[entries].mT.to(dtype).contiguous()
 
-    def gain_of_block(self, rows: slice) -> Tensor | None:
-        """G of a block, broadcastable to (g, H, n, M); with a gradient where one is wanted of a function."""
+    def start_block(self, rows: slice) -> None:
+        """Evaluates the gain of these queries, broadcastable to (g, H, n, M), with its graph if one is recorded."""
+        self.rows = rows
+        every_head = slice(0, self.plan.num_heads)
+        self.block_gain = None
         if self.row_gain is not None:
-            return part_of(self.row_gain(rows), self.entries, slice(None))
-        return None if self.gain is None else part_of(self.gain, self.entries, rows)
+            every_row = slice(0, rows.stop - rows.start)
+            self.block_gain = part_of(self.row_gain(rows), self.entries, every_head, every_row)
+        elif self.gain is not None:
+            self.block_gain = part_of(self.gain, self.entries, every_head, rows)
 
-    def attend(self, rows: slice, gain: Tensor | None) -> tuple[Tensor, Tensor]:
-        """P and R (g, H, n, M) of a block with that gain, until the next call; one overwrites the other as a rule."""
-        scores = self.plan.view(self.scores_room, self.entries, rows)
-        write_product(scores.flatten(0, 1), self.scaled_q[:, rows], self.k_transposed)
-        p = self.plan.view(self.room, self.entries, rows)
+    def queries_of(self, heads: slice) -> Tensor:
+        """The queries (g h, n, D) of a block."""
+        return self.queries[:, heads, self.rows].flatten(0, 1)
+
+    def gain_of(self, heads: slice) -> Tensor | None:
+        """The values of the block's gain for some heads, broadcastable to (g, h, n, M)."""
+        if self.block_gain is None or self.block_gain.shape[1] == 1:
+            return self.block_gain
+        return self.block_gain[:, heads]
+
+    def p(self, heads: slice) -> Tensor:
+        """P (g, h, n, M) of some heads, as last computed."""
+        return self._view(self.p_room, heads)
+
+    def scores(self, heads: slice) -> Tensor:
+        """R of some heads, as last computed, if it is kept."""
+        return self._view(self.scores_room, heads)
+
+    def attend(self, heads: slice) -> Tensor:
+        """Computes P (g, h, n, M) of some heads of the block."""
+        scores, p = self.scores(heads), self.p(heads)
+        k_transposed = self.k_transposed[:, heads].flatten(0, 1)
+        write_product(scores.flatten(0, 1), self.queries_of(heads), k_transposed, self.scale)
+        gain = self.gain_of(heads)
         if gain is not None:
             torch.mul(scores, gain.detach(), out=p)
         if self.bias is not None:
-            p += part_of(self.bias, self.entries, rows)
+            p += part_of(self.bias, self.entries, heads, self.rows)
         torch.softmax(p, -1, out=p)
         if self.forbidden is not None:
-            p.masked_fill_(part_of(self.forbidden, self.entries, rows), 0.0)
-        return p, scores
+            p.masked_fill_(part_of(self.forbidden, self.entries, heads, self.rows), 0.0)
+        return p
+
+    def _view(self, room: Tensor, heads: slice) -> Tensor:
+        if not self.keeps_heads:
+            return self.plan.view(room, self.entries, heads, self.rows)
+        return self.plan.view(room, self.entries, slice(0, self.plan.num_heads), self.rows)[:, heads]
 
 
 def ranges(total: int, at_once: int) -> Iterator[slice]:
@@ -139,20 +183,20 @@ def ranges(total: int, at_once: int) -> Iterator[slice]:
         yield slice(start, min(start + at_once, total))
 
 
-def write_product(out: Tensor, a: Tensor, b: Tensor) -> None:
-    """``out = a @ b``, also into a wider dtype than theirs."""
+def write_product(out: Tensor, a: Tensor, b: Tensor, factor: float = 1.0) -> None:
+    """``out = factor * (a @ b)``, also into a wider dtype than theirs."""
     if out.dtype == a.dtype:
-        torch.bmm(a, b, out=out)
+        torch.baddbmm(out, a, b, beta=0, alpha=factor, out=out)
     else:
-        out.copy_(torch.bmm(a, b))
+        torch.mul(torch.bmm(a, b), factor, out=out)
 
 
-def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """``total += a @ b``, also into a wider dtype than theirs."""
+def add_product(total: Tensor, a: Tensor, b: Tensor, factor: float = 1.0) -> None:
+    """``total += factor * (a @ b)``, also into a wider dtype than theirs."""
     if total.dtype == a.dtype:
-        total.baddbmm_(a, b)
+        total.baddbmm_(a, b, alpha=factor)
     else:
-        total += torch.bmm(a, b)
+        total.add_(torch.bmm(a, b), alpha=factor)
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:

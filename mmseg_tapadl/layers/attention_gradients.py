@@ -1,7 +1,7 @@
 """The gradients of attention, gathered from its blocks.
 
 The legend and the formulas are those of ``layers/diversified_attention.py``; g are the batch entries and n the
-queries of one block. Matrix products take batch entries and heads as one axis, gH.
+queries of one block, h some of its heads. Matrix products take batch entries and heads as one axis, gh.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmseg_tapadl.layers.attention_blocks import add_product, product_dtype, statistics_dtype
+from mmseg_tapadl.layers.attention_blocks import AttentionBlocks, add_product, statistics_dtype
 from mmseg_tapadl.layers.score_terms import add_to_part
 
 
@@ -37,7 +37,6 @@ class AttentionGradients:
         needed: Sequence[bool],
     ):
         needs_q, needs_k, needs_v, needs_bias, needs_gain = needed
-        self.k = k
         dtype = statistics_dtype(q)
         self.q_grad = torch.empty_like(q) if needs_q else None
         # k and v gather gradient from every block, so theirs is summed in the accurate dtype, and channel by
@@ -64,58 +63,48 @@ class AttentionGradients:
         """Whether anything but v needs a gradient."""
         return self.needs_gain or any(x is not None for x in (self.q_grad, self.k_sum, self.bias_sum))
 
-    def start_group(self, entries: slice) -> None:
-        """Prepares what all blocks of these batch entries share."""
-        self.entries = entries
-        self.keys = self.k[entries].to(product_dtype(self.k)).contiguous().flatten(0, 1)
-
-    def add_values(self, p: Tensor, grad_rows: Tensor) -> None:
-        """Adds a block's share in the gradient of v: P (g, H, n, M), and dO (gH, n, E) of its rows."""
+    def add_values(self, p: Tensor, grad_rows: Tensor, entries: slice, heads: slice) -> None:
+        """Adds a block's share in the gradient of v: P (g, h, n, M), and dO (gh, n, E) of its rows."""
         if self.v_sum is not None:
-            add_product(
-                self.v_sum[self.entries].flatten(0, 1), grad_rows.mT, p.flatten(0, 1).to(grad_rows.dtype)
-            )
+            total = self.v_sum[entries, heads].flatten(0, 1)
+            add_product(total, grad_rows.mT, p.flatten(0, 1).to(grad_rows.dtype))
 
-    def add_scores(
-        self,
-        grad_scores: Tensor,
-        scores: Tensor,
-        rows: slice,
-        gain: Tensor | None,
-        scaled_q: Tensor,
-        scale: float,
-    ) -> None:
-        """Adds a block's share in all other gradients.
+    def add_scores(self, grad_scores: Tensor, blocks: AttentionBlocks, heads: slice) -> None:
+        """Adds a block's share in the gradients of bias, q and k; where the gain needs one, R becomes dG.
 
         Args:
-            grad_scores: dS (g, H, n, M); overwritten.
-            scores: R (g, H, n, M), read and overwritten where the gain needs a gradient.
-            rows: The queries of the block.
-            gain: G, broadcastable to (g, H, n, M), with its graph if it comes from a function; or ``None``.
-            scaled_q: scale q (gH, n, D).
-            scale: The scale.
+            grad_scores: dS (g, h, n, M); overwritten.
+            blocks: The block.
+            heads: Its heads of which dS is given.
         """
+        entries, rows = blocks.entries, blocks.rows
         if self.bias_sum is not None:
-            add_to_part(self.bias_sum, self.entries, rows, grad_scores)
+            add_to_part(self.bias_sum, entries, heads, rows, grad_scores)
+        gain = blocks.gain_of(heads)
         if gain is not None:
             if self.needs_gain:
-                self.add_gain(scores.mul_(grad_scores), rows, gain)
+                blocks.scores(heads).mul_(grad_scores)
             grad_scores.mul_(gain.detach())
-        factor = grad_scores.flatten(0, 1).to(self.keys.dtype)
+        k_transposed = blocks.k_transposed[:, heads].flatten(0, 1)
+        factor = grad_scores.flatten(0, 1).to(k_transposed.dtype)
         if self.q_grad is not None:
-            product = (factor @ self.keys).mul_(scale)
-            self.q_grad[self.entries, :, rows] = product.unflatten(0, grad_scores.shape[:2])
+            product = (factor @ k_transposed.mT).mul_(blocks.scale)
+            self.q_grad[entries, heads, rows] = product.unflatten(0, grad_scores.shape[:2])
         if self.k_sum is not None:
-            add_product(self.k_sum[self.entries].flatten(0, 1), scaled_q.mT, factor)
+            total = self.k_sum[entries, heads].flatten(0, 1)
+            add_product(total, blocks.queries_of(heads).mT, factor, blocks.scale)
 
-    def add_gain(self, grad_gain: Tensor, rows: slice, gain: Tensor) -> None:
-        """Adds dG (g, H, n, M) of a block."""
+    def add_gain(self, blocks: AttentionBlocks) -> None:
+        """Adds a block's share in the gradient of the gain, after that of all its heads has become dG."""
+        if not self.needs_gain or blocks.block_gain is None:
+            return
+        every_head = slice(0, blocks.plan.num_heads)
+        grad_gain = blocks.scores(every_head)
         if self.gain_sum is not None:
-            add_to_part(self.gain_sum, self.entries, rows, grad_gain)
-        elif gain.requires_grad:
-            grads = torch.autograd.grad(
-                gain, self.parameters, grad_gain.sum_to_size(gain.shape), allow_unused=True
-            )
+            add_to_part(self.gain_sum, blocks.entries, every_head, blocks.rows, grad_gain)
+        elif blocks.block_gain.requires_grad:
+            grad_gain = grad_gain.sum_to_size(blocks.block_gain.shape)
+            grads = torch.autograd.grad(blocks.block_gain, self.parameters, grad_gain, allow_unused=True)
             for total, grad in zip(self.parameter_sums, grads, strict=True):
                 if grad is not None:
                     total += grad

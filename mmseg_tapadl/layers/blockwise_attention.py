@@ -57,18 +57,22 @@ class BlockwiseAttention(torch.autograd.Function):
                 options.threshold / num_keys,
             )
         plan = BlockPlan(q, k.shape[2])
-        means = RowMeans(options.num_prefix)
+        means = RowMeans(q.shape[1], options.num_prefix)
         with torch.autocast(q.device.type, enabled=False):
             blocks = AttentionBlocks(plan, q, k, bias, gain, options)
             for entries in plan.groups():
                 blocks.start_group(entries)
-                values = v[entries].to(product_dtype(v)).contiguous().flatten(0, 1)
+                values = v[entries].to(product_dtype(v)).contiguous()
                 for rows in plan.blocks():
-                    p, _ = blocks.attend(rows, blocks.gain_of_block(rows))
-                    attended = p.flatten(0, 1).to(values.dtype) @ values
-                    out[entries, :, rows] = attended.unflatten(0, p.shape[:2])
+                    blocks.start_block(rows)
+                    for heads in plan.heads():
+                        p = blocks.attend(heads)
+                        attended = p.flatten(0, 1).to(values.dtype) @ values[:, heads].flatten(0, 1)
+                        out[entries, heads, rows] = attended.unflatten(0, p.shape[:2])
+                        if sums is not None:
+                            means.add(p, heads, rows)
                     if sums is not None:
-                        sums.add(means.of(means.patches(p, rows)), entries)
+                        sums.add(means.rows, entries)
             if sums is not None:
                 similarity, kept_mean, unit_sum = sums.finish()
         ctx.save_for_backward(q, k, v, bias, gain, kept_mean, unit_sum, *parameters)
@@ -85,14 +89,15 @@ class BlockwiseAttention(torch.autograd.Function):
         options = ctx.options
         grads = AttentionGradients(q, k, v, bias, gain, parameters, ctx.needs_input_grad[:5])
         plan = BlockPlan(q, k.shape[2])
-        means = RowMeans(options.num_prefix)
+        means = RowMeans(q.shape[1], options.num_prefix)
         with torch.autocast(q.device.type, enabled=False):
-            blocks = AttentionBlocks(plan, q, k, bias, gain, options, keeps_scores=grads.needs_gain)
-            grad_room = plan.room(q)
+            blocks = AttentionBlocks(
+                plan, q, k, bias, gain, options, keeps_heads=True, keeps_scores=grads.needs_gain
+            )
+            grad_room = plan.room(q, plan.heads_at_once)
             for entries in plan.groups():
                 blocks.start_group(entries)
-                grads.start_group(entries)
-                v_transposed = v[entries].mT.to(product_dtype(v)).contiguous().flatten(0, 1)
+                v_transposed = v[entries].mT.to(product_dtype(v)).contiguous()
                 similarity_gradient = None
                 if grad_similarity is not None and options.threshold is not None:
                     similarity_gradient = SimilarityGradient(
@@ -105,24 +110,34 @@ class BlockwiseAttention(torch.autograd.Function):
                     )
                 for rows in plan.blocks():
                     with torch.set_grad_enabled(bool(parameters)):
-                        gain_of_block = blocks.gain_of_block(rows)
-                    p, scores = blocks.attend(rows, gain_of_block)
-                    grad_p = plan.view(grad_room, entries, rows)
-                    if grad_out is None:
-                        grad_p.zero_()
-                    else:
-                        grad_rows = grad_out[entries, :, rows].to(v_transposed.dtype).flatten(0, 1)
-                        write_product(grad_p.flatten(0, 1), grad_rows, v_transposed)
-                        grads.add_values(p, grad_rows)
+                        blocks.start_block(rows)
+                    grad_rows = (
+                        None if grad_out is None else grad_out[entries, :, rows].to(v_transposed.dtype)
+                    )
+                    for heads in plan.heads():
+                        p = blocks.attend(heads)
+                        if grad_rows is not None:
+                            grads.add_values(p, grad_rows[:, heads].flatten(0, 1), entries, heads)
+                        if similarity_gradient is not None:
+                            means.add(p, heads, rows)
                     if not grads.needs_scores:
                         continue
                     if similarity_gradient is not None:
-                        patches = means.patches(grad_p, rows)
-                        patches += similarity_gradient.of_rows(means.of(means.patches(p, rows)))[:, None]
-                    # The softmax backward, fused: grad_p becomes the gradient of the scores, in place.
-                    torch.ops.aten._softmax_backward_data.out(grad_p, p, -1, p.dtype, grad_input=grad_p)
-                    grads.add_scores(
-                        grad_p, scores, rows, gain_of_block, blocks.scaled_q[:, rows], options.scale
-                    )
+                        grad_means = similarity_gradient.of_rows(means.rows)[:, None]
+                    for heads in plan.heads():
+                        p = blocks.p(heads)
+                        grad_p = plan.view(grad_room, entries, heads, rows)
+                        if grad_rows is None:
+                            grad_p.zero_()
+                        else:
+                            factors = (x[:, heads].flatten(0, 1) for x in (grad_rows, v_transposed))
+                            write_product(grad_p.flatten(0, 1), *factors)
+                        if similarity_gradient is not None:
+                            patches = means.patches(grad_p, rows)
+                            patches += grad_means
+                        # The softmax backward, fused: grad_p becomes the gradient of the scores, in place.
+                        torch.ops.aten._softmax_backward_data.out(grad_p, p, -1, p.dtype, grad_input=grad_p)
+                        grads.add_scores(grad_p, blocks, heads)
+                    grads.add_gain(blocks)
         q_grad, k_grad, v_grad, bias_grad, gain_grad, *parameter_grads = grads.results()
         return q_grad, k_grad, v_grad, bias_grad, gain_grad, None, *parameter_grads

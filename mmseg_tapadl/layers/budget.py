@@ -38,6 +38,10 @@ class Budget:
         hidden_channels: Hidden channels of FAN's MLP at a time where no gradient is asked for.
         stem_pixels: Pixels of the hybrid stem's MLP at a time where no gradient is asked for, in whole rows.
         windows: Windows of a sliding window that go through the model together.
+        attention_block_rows: Queries that a block of attention has at least, whatever its size: each block adds its
+            share to the gradients of all keys and values, which has to pay.
+        attention_heads_per_thread: Heads of a large block that are worked on at a time, for each thread, so that
+            they stay in the caches of its core.
 
     Raises:
         InputError: A number below 1, or a value of another kind than its field.
@@ -52,6 +56,8 @@ class Budget:
     hidden_channels: int | None
     stem_pixels: int | None
     windows: int
+    attention_block_rows: int
+    attention_heads_per_thread: int | None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -92,6 +98,8 @@ CPU = Budget(
     hidden_channels=512,
     stem_pixels=4096,
     windows=1,  # several take as long as one by one, and more memory
+    attention_block_rows=128,
+    attention_heads_per_thread=1,
 )
 # Chosen from sizes, not measured: fewer and larger kernels, and the memory of a training step as on a processor.
 CUDA = Budget(
@@ -104,6 +112,8 @@ CUDA = Budget(
     hidden_channels=None,
     stem_pixels=None,
     windows=4,
+    attention_block_rows=1,
+    attention_heads_per_thread=None,
 )
 OTHER = CUDA.changed(half_products=False, windows=1)
 

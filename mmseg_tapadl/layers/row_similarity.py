@@ -4,33 +4,52 @@ The legend and the formulas are those of ``layers/diversified_attention.py``; g 
 the queries of one block.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
 class RowMeans:
-    """The rows a_i of a block of P, in room that is used again for each block.
+    """The rows a_i of a block of P, from some of its heads at a time, in room that is used again for each block.
 
     Args:
+        num_heads: H.
         num_prefix: How many of the first queries and keys are no patches.
+
+    Attributes:
+        rows: a_i (g, n', M'), after the last heads of a block were added; n' may be 0.
     """
 
-    def __init__(self, num_prefix: int):
+    def __init__(self, num_heads: int, num_prefix: int):
+        self.num_heads = num_heads
         self.num_prefix = num_prefix
         self.room: Tensor | None = None
 
     def patches(self, block: Tensor, rows: slice) -> Tensor:
-        """Of a block (g, H, n, M) of the queries ``rows`` the patches (g, H, n', M'); n' may be 0."""
+        """Of a block (g, h, n, M) of the queries ``rows`` the patches (g, h, n', M')."""
         return block[:, :, max(0, self.num_prefix - rows.start) :, self.num_prefix :]
 
-    def of(self, patches: Tensor) -> Tensor:
-        """The means over the heads (g, n', M') of patches (g, H, n', M'); the next call overwrites them."""
-        shape = (patches.shape[0], *patches.shape[2:])
-        size = shape[0] * shape[1] * shape[2]
-        if self.room is None or self.room.numel() < size:
-            self.room = patches.new_empty(size)
-        return torch.mean(patches, 1, out=self.room[:size].view(shape))
+    def add(self, p: Tensor, heads: slice, rows: slice) -> None:
+        """Adds some heads of a block: P (g, h, n, M) of the queries ``rows``."""
+        patches = self.patches(p, rows)
+        if heads.start == 0:
+            shape = (patches.shape[0], *patches.shape[2:])
+            size = math.prod(shape)
+            if self.room is None or self.room.numel() < size:
+                self.room = patches.new_empty(size)
+            self.rows = self.room[:size].view(shape)
+        if patches.shape[1] == self.num_heads:
+            torch.mean(patches, 1, out=self.rows)
+            return
+        for index, head in enumerate(patches.unbind(1), heads.start):
+            if index == 0:
+                self.rows.copy_(head)
+            else:
+                self.rows.add_(head)
+        if heads.stop == self.num_heads:
+            self.rows /= self.num_heads
 
 
 class SimilaritySums:
@@ -96,17 +115,27 @@ class SimilarityGradient:
         through_mean = (unit_sum - cosine * unit_mean) * (inverse / num_queries)
         through_mean = torch.where(kept_mean > 0, through_mean, 0.0)
         self.unit_mean = unit_mean[:, None]
+        self.room: Tensor | None = None
         self.through_mean = self.factor * through_mean[:, None]
 
     def of_rows(self, means: Tensor) -> Tensor:
         """e_i / H (g, n, M') for rows a_i of that shape, which are overwritten."""
         kept = torch.threshold_(means, self.limit, 0.0)
         inverse = inverse_length(kept)
-        cosine = (kept * self.unit_mean).sum(-1, keepdim=True) * inverse
+        factor = inverse * self.factor
+        cosine = inverse * (
+            (kept[0] @ self.unit_mean[0, 0])[None, :, None] if len(kept) == 1 else kept @ self.unit_mean.mT
+        )
         # The kept entries of s^, at 1 / |m_i|, less the part along m^_i.
-        gradient = kept.sign()
-        gradient.mul_(self.unit_mean).sub_(kept.mul_(cosine * inverse)).mul_(inverse * self.factor)
-        return gradient.add_(self.through_mean)
+        gradient = torch.sign(kept, out=self.room_like(kept)).mul_(self.unit_mean)
+        torch.addcmul(self.through_mean, gradient, factor, out=gradient)
+        return gradient.addcmul_(kept, cosine * inverse * factor, value=-1)
+
+    def room_like(self, rows: Tensor) -> Tensor:
+        """Room of the shape of rows; the next call gives it out again."""
+        if self.room is None or self.room.shape != rows.shape:
+            self.room = torch.empty_like(rows)
+        return self.room
 
 
 def inverse_length(x: Tensor) -> Tensor:

@@ -33,16 +33,17 @@ def as_score_tensor(name: str, tensor: Tensor, shape: Sequence[int], device: tor
     return tensor[(None,) * (4 - tensor.dim())]
 
 
-def part_of(tensor: Tensor, entries: slice, rows: slice) -> Tensor:
-    """The part of a bias or gain (1|B, 1|H, 1|N, 1|M) for some batch entries and queries."""
-    if tensor.shape[0] > 1:
-        tensor = tensor[entries]
-    return tensor[:, :, rows] if tensor.shape[2] > 1 else tensor
+def part_of(tensor: Tensor, entries: slice, heads: slice, rows: slice) -> Tensor:
+    """The part of a bias or gain (1|B, 1|H, 1|N, 1|M) for some batch entries, heads and queries."""
+    for axis, part in enumerate((entries, heads, rows)):
+        if tensor.shape[axis] > 1:
+            tensor = tensor.narrow(axis, part.start, part.stop - part.start)
+    return tensor
 
 
-def add_to_part(total: Tensor, entries: slice, rows: slice, values: Tensor) -> None:
-    """Adds the values (B, H, n, M) of a block to the gradient of a bias or gain, summed over what was broadcast."""
-    part = part_of(total, entries, rows)
+def add_to_part(total: Tensor, entries: slice, heads: slice, rows: slice, values: Tensor) -> None:
+    """Adds the values (g, h, n, M) of a block to the gradient of a bias or gain, summed over what was broadcast."""
+    part = part_of(total, entries, heads, rows)
     part += values.sum_to_size(part.shape)
 
 

@@ -1,10 +1,14 @@
 """Inputs of an attention sharp enough for its similarity to be above 0, and all that comes out of one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from mmseg_tapadl.layers.budget import Budget, use_budget
+from tests.device import DEVICE
 
 
 def random_attention_inputs(
@@ -40,3 +44,8 @@ def all_gradients(function: Callable, inputs: Sequence[Tensor], **arguments: Any
     image_weight = out.shape[2] * torch.linspace(1, 2, len(similarity), dtype=similarity.dtype)
     ((out * weight).sum() + (similarity * image_weight).sum()).backward()
     return dict(out=out.detach(), similarity=similarity.detach(), grad_q=q.grad, grad_k=k.grad, grad_v=v.grad)
+
+
+def blocks_of(num_bytes: int, **changes: Any) -> AbstractContextManager[Budget]:
+    """Meanwhile attention is computed in blocks of at most so many bytes, as soon as they hold one query."""
+    return use_budget(DEVICE, attention_block_bytes=num_bytes, attention_block_rows=1, **changes)

@@ -5,10 +5,8 @@ import torch
 from torch import Tensor
 
 from mmseg_tapadl.layers import diversified_attention
-from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
-from tests.device import DEVICE
-from tests.layers.attention_inputs import all_gradients, random_attention_inputs
+from tests.layers.attention_inputs import all_gradients, blocks_of, random_attention_inputs
 
 SEEDS = range(6)
 SHAPE = (2, 4, 150, 130, 16)
@@ -57,7 +55,7 @@ def worst_errors(function, dtype: torch.dtype, margin: float) -> dict[str, float
     [(torch.float32, 1e-6, False), (torch.bfloat16, 0.0, False), (torch.bfloat16, 0.0, True)],
 )
 def test_error_is_within_twice_the_textbooks(dtype, margin, half_products):
-    with use_budget(DEVICE, half_products=half_products, attention_block_bytes=1 << 17):  # several blocks
+    with blocks_of(1 << 17, half_products=half_products):  # several blocks
         ours, theirs = (
             worst_errors(f, dtype, margin) for f in (diversified_attention, textbook_diversified_attention)
         )

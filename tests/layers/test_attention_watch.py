@@ -9,10 +9,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mmseg_tapadl.layers import AttentionWatch, WatchableAttention, diversified_attention
-from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
-from tests.device import DEVICE
-from tests.layers.attention_inputs import random_attention_inputs
+from tests.layers.attention_inputs import blocks_of, random_attention_inputs
 from tests.layers.tensor_census import TensorCensus
 
 
@@ -271,7 +269,7 @@ def test_unarmed_a_gain_is_exact_and_learned(training, by_rows):
 
 def test_a_gain_needs_no_matrix_of_queries_by_keys():
     q, k, v = random_attention_inputs(1, 2, 1500, 1024, 2)
-    with TensorCensus() as census, use_budget(DEVICE, attention_block_bytes=1 << 20), torch.no_grad():
+    with TensorCensus() as census, blocks_of(1 << 20), torch.no_grad():
         WatchableAttention().eval()(q, k, v, gain=lambda rows: torch.ones(1, 1, rows.stop - rows.start, 1))
     assert census.largest < 1500 * 1024
 

@@ -22,8 +22,15 @@ from tests.device import DEVICE
 from tests.layers.tensor_census import kept_for_backward, num_bytes
 
 PARTS = ('pooling_channels', 'upsampling_channels', 'classifier_channels', 'hidden_channels', 'stem_pixels')
-TINY = dict.fromkeys(PARTS, 1) | dict(attention_block_bytes=1, windows=1)
-HUGE = dict.fromkeys(PARTS) | dict(attention_block_bytes=1 << 40, windows=1 << 20)
+TINY = dict.fromkeys(PARTS, 1) | dict(
+    attention_block_bytes=1, windows=1, attention_block_rows=1, attention_heads_per_thread=1
+)
+HUGE = dict.fromkeys(PARTS) | dict(
+    attention_block_bytes=1 << 40,
+    windows=1 << 20,
+    attention_block_rows=1 << 20,
+    attention_heads_per_thread=None,
+)
 CHOICES = {
     f'{size_name}-{"recompute" if recompute else "keep"}': dict(sizes, recompute=recompute)
     for size_name, sizes in {'tiny': TINY, 'usual': {}, 'huge': HUGE}.items()

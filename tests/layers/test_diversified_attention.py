@@ -8,16 +8,15 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mmseg_tapadl.layers import diversified_attention
-from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
-from tests.device import DEVICE, DEVICE_TYPE
-from tests.layers.attention_inputs import all_gradients, random_attention_inputs
+from tests.device import DEVICE_TYPE
+from tests.layers.attention_inputs import all_gradients, blocks_of, random_attention_inputs
 
 
 @pytest.fixture
 def small_blocks():
     """Blocks of a few queries, so that small inputs pass over many and the last is shorter."""
-    with use_budget(DEVICE, attention_block_bytes=20_000):
+    with blocks_of(20_000):
         yield
 
 
@@ -65,7 +64,7 @@ def test_values_may_have_another_width():
 def test_gradcheck(queries, keys):
     inputs = random_attention_inputs(2, 2, queries, keys, 3, dtype=torch.float64)
     inputs = [x.requires_grad_() for x in inputs]
-    with use_budget(DEVICE, attention_block_bytes=2 * 2 * keys * 8):  # two queries a block
+    with blocks_of(2 * 2 * keys * 8):  # two queries a block
         assert diversified_attention(*inputs, threshold=1.2)[1].min() > 0
         assert torch.autograd.gradcheck(lambda *x: diversified_attention(*x, threshold=1.2), inputs)
 

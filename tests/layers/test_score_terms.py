@@ -12,11 +12,18 @@ from mmseg_tapadl.layers import diversified_attention
 from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
 from tests.device import DEVICE, DEVICE_TYPE
-from tests.layers.attention_inputs import random_attention_inputs
+from tests.layers.attention_inputs import blocks_of, random_attention_inputs
 
 ENTRIES, HEADS, QUERIES, KEYS, CHANNELS = SHAPE = 3, 2, 23, 17, 4
 FULL = (ENTRIES, HEADS, QUERIES, KEYS)
-BLOCKS = {'a row of an entry': 1, 'some rows': 1000, 'an entry': 8000, 'two entries': 14000, 'all': 1 << 20}
+BLOCKS = {
+    'a row of an entry': dict(num_bytes=1),
+    'some rows': dict(num_bytes=1000),
+    'some rows of all heads': dict(num_bytes=1000, attention_heads_per_thread=None),
+    'an entry': dict(num_bytes=8000),
+    'two entries': dict(num_bytes=14000),
+    'all': dict(num_bytes=1 << 20),
+}
 
 
 def normal(*shape, seed=0, dtype=torch.float64):
@@ -87,7 +94,7 @@ TERMS = {
 @pytest.mark.parametrize('terms', TERMS)
 def test_bias_and_gain_equal_the_textbook(terms, block):
     inputs = random_attention_inputs(*SHAPE, dtype=torch.float64)
-    with use_budget(DEVICE, attention_block_bytes=BLOCKS[block]):
+    with blocks_of(**BLOCKS[block]):
         assert_equals_the_textbook(inputs, TERMS[terms](), threshold=1.5)
 
 
@@ -96,7 +103,7 @@ def test_bias_and_gain_equal_the_textbook(terms, block):
 @pytest.mark.parametrize('terms', [None, 'both'])
 def test_prefix_tokens_equal_the_textbook(num_prefix, terms, block):
     inputs = random_attention_inputs(*SHAPE, dtype=torch.float64)
-    with use_budget(DEVICE, attention_block_bytes=BLOCKS[block]):
+    with blocks_of(**BLOCKS[block]):
         assert_equals_the_textbook(
             inputs, TERMS[terms]() if terms else {}, num_prefix=num_prefix, threshold=0.5
         )
@@ -167,7 +174,7 @@ def test_a_gain_by_rows_equals_the_textbook(block, bias):
     results = []
     for function in (diversified_attention, textbook_diversified_attention):
         gain = gain_module()
-        with use_budget(DEVICE, attention_block_bytes=BLOCKS[block]):
+        with blocks_of(**BLOCKS[block]):
             results.append([*run(function, inputs, terms, gain=gain, threshold=1.5), gain.weight.grad])
         assert gain.unused.grad is None
     for own, expected in zip(*results, strict=True):
@@ -178,7 +185,7 @@ def test_a_gain_by_rows_equals_the_textbook(block, bias):
 def test_a_gain_by_rows_is_never_asked_for_more_than_a_block():
     gain = gain_module()
     inputs = [x.requires_grad_() for x in random_attention_inputs(*SHAPE, dtype=torch.float64)]
-    with use_budget(DEVICE, attention_block_bytes=3 * 8 * HEADS * KEYS):
+    with blocks_of(3 * 8 * HEADS * KEYS):
         out, similarity = diversified_attention(*inputs, gain=gain)
         (out.sum() + similarity.sum()).backward()
     assert max(rows.stop - rows.start for rows, _ in gain.calls) == 3
@@ -188,7 +195,7 @@ def test_a_gain_by_rows_may_be_any_function():
     inputs = random_attention_inputs(*SHAPE, dtype=torch.float64)
     weight = normal(QUERIES).requires_grad_()
     fixed = normal(ENTRIES, 1, QUERIES, 1)
-    with use_budget(DEVICE, attention_block_bytes=1000):
+    with blocks_of(1000):
         out, similarity = diversified_attention(
             *inputs, gain=lambda rows: weight[None, None, rows, None] * fixed[:, :, rows]
         )
@@ -233,7 +240,7 @@ def test_gradcheck(case):
         ),
         'prefix': lambda q, k, v, x: diversified_attention(q, k, v, bias=x, num_prefix=2, threshold=0.6),
     }
-    with use_budget(DEVICE, attention_block_bytes=2 * 2 * 4 * 8):  # two queries a block
+    with blocks_of(2 * 2 * 4 * 8):  # two queries a block
         assert functions[case](*inputs, term)[1].min() > 0
         assert torch.autograd.gradcheck(functions[case], (*inputs, term))
 
@@ -246,7 +253,7 @@ def test_gradients_for_one_input_and_one_output_only(needed, output):
     tensors[needed].requires_grad_()
     grads = []
     for function in (diversified_attention, textbook_diversified_attention):
-        with use_budget(DEVICE, attention_block_bytes=1000):
+        with blocks_of(1000):
             function(**tensors, threshold=1.5)[output].square().sum().backward()
         grads.append(tensors[needed].grad)
         tensors[needed].grad = None
