@@ -51,7 +51,8 @@ class BlockPlan:
         row_bytes = self.num_heads * num_keys * self.dtype.itemsize
         fitting_rows = max(budget.attention_block_rows, budget.attention_block_bytes // row_bytes)
         self.rows_at_once = min(self.num_queries, fitting_rows)
-        self.entries_at_once = min(self.num_entries, max(1, fitting_rows // self.num_queries))
+        group_rows = min(fitting_rows, budget.attention_group_bytes // row_bytes)
+        self.entries_at_once = min(self.num_entries, max(1, group_rows // self.num_queries))
         self.heads_at_once = self.num_heads
         if self.entries_at_once == 1 and budget.attention_heads_per_thread is not None:
             several = budget.attention_heads_per_thread * torch.get_num_threads()

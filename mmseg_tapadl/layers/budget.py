@@ -40,6 +40,7 @@ class Budget:
         windows: Windows of a sliding window that go through the model together.
         attention_block_rows: Queries that a block of attention has at least, whatever its size: each block adds its
             share to the gradients of all keys and values, which has to pay.
+        attention_group_bytes: Size of the attention of small batch entries (windows) that are computed together.
         attention_heads_per_thread: Heads of a large block that are worked on at a time, for each thread, so that
             they stay in the caches of its core.
 
@@ -57,6 +58,7 @@ class Budget:
     stem_pixels: int | None
     windows: int
     attention_block_rows: int
+    attention_group_bytes: int
     attention_heads_per_thread: int | None
 
     def __post_init__(self) -> None:
@@ -99,6 +101,7 @@ CPU = Budget(
     stem_pixels=4096,
     windows=1,  # several take as long as one by one, and more memory
     attention_block_rows=128,
+    attention_group_bytes=2 << 20,
     attention_heads_per_thread=1,
 )
 # Chosen from sizes, not measured: fewer and larger kernels, and the memory of a training step as on a processor.
@@ -113,6 +116,7 @@ CUDA = Budget(
     stem_pixels=None,
     windows=4,
     attention_block_rows=1,
+    attention_group_bytes=128 << 20,
     attention_heads_per_thread=None,
 )
 OTHER = CUDA.changed(half_products=False, windows=1)

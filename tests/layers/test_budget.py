@@ -23,7 +23,11 @@ from tests.layers.tensor_census import kept_for_backward, num_bytes
 
 PARTS = ('pooling_channels', 'upsampling_channels', 'classifier_channels', 'hidden_channels', 'stem_pixels')
 TINY = dict.fromkeys(PARTS, 1) | dict(
-    attention_block_bytes=1, windows=1, attention_block_rows=1, attention_heads_per_thread=1
+    attention_block_bytes=1,
+    windows=1,
+    attention_block_rows=1,
+    attention_group_bytes=1,
+    attention_heads_per_thread=1,
 )
 HUGE = dict.fromkeys(PARTS) | dict(
     attention_block_bytes=1 << 40,
