@@ -64,7 +64,8 @@ def normed_classifier(
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
             h = F.batch_norm(x, *running, norm.weight, norm.bias, uses_batch, momentum, norm.eps).relu_()
-            return F.conv2d(h if channel_mask is None else h * channel_mask, weight, bias)
+            h = h if channel_mask is None else h * channel_mask
+            return F.conv2d(h, weight.to(h.dtype), None if bias is None else bias.to(h.dtype))
     return NormedClassifier.apply(
         x, norm.weight, norm.bias, channel_mask, weight, bias, running, uses_batch, momentum, norm.eps
     )
