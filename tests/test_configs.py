@@ -43,14 +43,21 @@ def test_small_models_build(path):
     assert model.num_classes == 19
 
 
-@pytest.mark.parametrize('encoder', ['fan', 'segformer'])
-@pytest.mark.parametrize('data', ['cityscapes', 'camvid', 'demo'])
+@pytest.mark.parametrize(
+    ('encoder', 'data'),
+    [
+        *((encoder, data) for encoder in ('fan', 'segformer') for data in ('cityscapes', 'camvid', 'demo')),
+        ('rvt', 'cityscapes'),
+        ('rvt', 'camvid'),
+    ],
+)
 def test_the_four_differ_only_in_the_switches_they_are_named_for(encoder, data):
     plain = load(f'{encoder}_{data}').to_dict()
     for name, tap, adl in (('tap', TAP, None), ('adl', None, ADL), ('tapadl', TAP, ADL)):
         path = f'{encoder}_{name}_{data}'
         if not any(p.stem == path for p in CONFIGS):
-            assert encoder == 'segformer'  # small SegFormer comes plain and with both
+            # Small SegFormer, and RVT on Cityscapes, come plain and with both.
+            assert encoder == 'segformer' or (encoder, data) == ('rvt', 'cityscapes')
             continue
         expected = {**plain, 'model': dict(plain['model'])}
         if adl is not None:
@@ -58,6 +65,14 @@ def test_the_four_differ_only_in_the_switches_they_are_named_for(encoder, data):
         if tap is not None:
             expected['model']['backbone'] = {**plain['model']['backbone'], 'tap': tap}
         assert load(path).to_dict() == expected
+
+
+@pytest.mark.parametrize('name', ['rvt_tapadl_cityscapes', 'rvt_tapadl_camvid'])
+def test_the_head_of_an_rvt_fits_its_features(name):
+    from mmseg_tapadl.models.backbones import RVT_ARCHS
+
+    cfg = load(name)
+    assert cfg.model.decode_head.in_channels == RVT_ARCHS[cfg.model.backbone.arch].feature_channels
 
 
 def test_the_paper_recipe():

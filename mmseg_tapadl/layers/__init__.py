@@ -6,6 +6,7 @@ from mmseg_tapadl.layers.diversified_attention import diversified_attention
 from mmseg_tapadl.layers.fan_block import ClosingBlock, FANBlock
 from mmseg_tapadl.layers.level_fusion import fuse_levels
 from mmseg_tapadl.layers.normed_classifier import can_classify_normed, normed_classifier
+from mmseg_tapadl.layers.rvt_block import RVTBlock, RVTStem
 from mmseg_tapadl.layers.sine_position import SinePositionCode
 from mmseg_tapadl.layers.stems import ConvEmbed, HybridEmbed
 from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool, token_aware_avg_pool
@@ -17,6 +18,8 @@ __all__ = [
     'ConvEmbed',
     'FANBlock',
     'HybridEmbed',
+    'RVTBlock',
+    'RVTStem',
     'SinePositionCode',
     'TokenAwareAvgPool',
     'WatchableAttention',

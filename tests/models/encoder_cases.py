@@ -112,6 +112,37 @@ ENCODERS = [
         num_attentions=2,
     ),
     EncoderCase(
+        name='RVT',
+        config=dict(
+            type='RVT',
+            arch=dict(
+                embed_dims=(32,), depths=(3,), num_heads=(4,), feature_blocks=(0, 2), feed_forward='plain'
+            ),
+            out_indices=(0, 1),
+        ),
+        strides=(16, 16),
+        channels=(32, 32),
+        num_attentions=3,
+    ),
+    EncoderCase(
+        name='RVT-PAAS',
+        config=dict(
+            type='RVT',
+            arch=dict(
+                embed_dims=(16, 32),
+                depths=(2, 1),
+                num_heads=(2, 4),
+                feature_blocks=(0, 1, 2),
+                paas_blocks=(0, 1),
+                paas_side=4,
+            ),
+            out_indices=(0, 1, 2),
+        ),
+        strides=(16, 16, 32),
+        channels=(16, 16, 32),
+        num_attentions=3,
+    ),
+    EncoderCase(
         name='documented-ViT',
         config=dict(
             type='WatchedViT', name='vit_tiny_patch16_224', img_size=(64, 64), out_indices=(2, 5, 11)

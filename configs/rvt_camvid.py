@@ -1,0 +1,13 @@
+# RVT-Ti* on CamVid, from random weights: minutes on a CPU.
+_base_ = [
+    './_base_/models/rvt_tiny_plus.py',
+    './_base_/datasets/camvid.py',
+    './_base_/schedules/adamw_short.py',
+    './_base_/default_runtime.py',
+]
+model = dict(
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    backbone=dict(drop_path_rate=0.0),
+    test_cfg=dict(_delete_=True, mode='whole'),
+)
+default_hooks = dict(checkpoint=dict(interval=100))
