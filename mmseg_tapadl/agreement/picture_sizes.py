@@ -24,8 +24,7 @@ Size = tuple[int, int]
 # Transforms after which a picture has the size it had before.
 _KEEP_SIZE = frozenset(
     {
-        *('LoadImageFromFile', 'CheckedLoadImageFromFile', 'LoadDeepImageFromFile'),
-        *('LoadAnnotations', 'CheckedLoadAnnotations'),
+        *('LoadImageFromFile', 'LoadDeepImageFromFile', 'LoadAnnotations', 'CheckedLoadAnnotations'),
         *(
             'RandomFlip',
             'PhotoMetricDistortion',

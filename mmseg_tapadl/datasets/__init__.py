@@ -6,7 +6,6 @@ with quiet_imports():
     from mmseg_tapadl.datasets.acdc import ACDCDataset
     from mmseg_tapadl.datasets.transforms import (
         CheckedLoadAnnotations,
-        CheckedLoadImageFromFile,
         CorruptImage,
         LoadDeepImageFromFile,
         TakePregenerated,
@@ -15,7 +14,6 @@ with quiet_imports():
 __all__ = [
     'ACDCDataset',
     'CheckedLoadAnnotations',
-    'CheckedLoadImageFromFile',
     'CorruptImage',
     'LoadDeepImageFromFile',
     'TakePregenerated',

@@ -17,10 +17,10 @@ from mmseg_tapadl.checkpoints.work_dir import newest_whole
 from mmseg_tapadl.engine.console import quiet_screen
 from mmseg_tapadl.engine.counting import refuse_epochs
 from mmseg_tapadl.engine.equal_sizes import with_any_sizes
-from mmseg_tapadl.engine.errors import NotFiniteError, RunMismatchError, RunStopped
+from mmseg_tapadl.engine.errors import RunMismatchError
 from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming
-from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils import InputError, NotFiniteError, RunStopped
 
 
 @RUNNERS.register_module()

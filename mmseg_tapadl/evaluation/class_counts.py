@@ -8,13 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils import SampleError
 
 INTERSECT, PREDICTED, LABELLED = 0, 1, 2
-
-
-class LabelError(InputError):
-    """A label map that cannot be scored; the message names the file."""
 
 
 class Percentages(NamedTuple):
@@ -54,10 +50,10 @@ def class_counts(
         (3, C) int64 on the CPU: pixels where both agree, pixels predicted as, pixels labelled as the class.
 
     Raises:
-        LabelError: When the sizes differ or a label is neither a class nor ``ignore_index``.
+        SampleError: When the sizes differ or a label is neither a class nor ``ignore_index``.
     """
     if predicted.shape != labelled.shape:
-        raise LabelError(
+        raise SampleError(
             f'{source}: the label map is {tuple(labelled.shape)}, the prediction {tuple(predicted.shape)}; '
             'the label must have the size of its picture'
         )
@@ -66,7 +62,7 @@ def class_counts(
     guess = predicted[kept].long()
     if target.numel() and (int(target.max()) >= num_classes or int(target.min()) < 0):
         wrong = sorted({value for value in target.unique().tolist() if not 0 <= value < num_classes})
-        raise LabelError(
+        raise SampleError(
             f'{source}: label values {wrong[:8]} are neither a class (0 to {num_classes - 1}) nor {ignore_index}; '
             'are these labelIds instead of labelTrainIds?'
         )
@@ -97,16 +93,17 @@ def score_sample(data_sample: dict, *, num_classes: int, ignore_index: int) -> t
     """Counts one mmseg data sample (as a dict) with ``pred_sem_seg`` and ``gt_sem_seg``.
 
     Raises:
-        LabelError: When it has no label (a test split without labels), or one that cannot be scored.
+        SampleError: When it has no label (a test split without labels), or one that cannot be scored.
     """
-    source = data_sample.get('seg_map_path') or data_sample.get('img_path', 'a picture')
+    image, label = data_sample.get('img_path', 'a picture'), data_sample.get('seg_map_path')
     if 'gt_sem_seg' not in data_sample:
-        raise LabelError(
-            f'{data_sample.get("img_path", "a picture")} has no label: this split is without labels and cannot '
+        raise SampleError(
+            f'{image} has no label: this split is without labels and cannot '
             'be evaluated; use a labelled split (val), and see that the test pipeline has LoadAnnotations'
         )
     predicted = data_sample['pred_sem_seg']['data'].squeeze(0)
     labelled = data_sample['gt_sem_seg']['data'].squeeze(0).to(predicted.device)
+    source = f'{label} (label of {image})' if label else image
     return class_counts(
         predicted, labelled, num_classes=num_classes, ignore_index=ignore_index, source=source
     )

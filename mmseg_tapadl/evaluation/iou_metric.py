@@ -31,7 +31,7 @@ class PreciseIoUMetric(IoUMetric):
         """Counts one batch.
 
         Raises:
-            LabelError: For a label with an id that is neither a class nor ``ignore_index``, of another size
+            SampleError: For a label with an id that is neither a class nor ``ignore_index``, of another size
                 than its picture, or missing; names the file.
         """
         for sample in data_samples:

@@ -11,15 +11,12 @@ from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_main_process
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
-from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.engine.launching import prepare_processes
-from mmseg_tapadl.evaluation.class_counts import LabelError
-from mmseg_tapadl.robustness.cell_data import PictureError, picture_error_text
 from mmseg_tapadl.robustness.example_strips import best_and_worst, examples_of
 from mmseg_tapadl.robustness.report import write_report
 from mmseg_tapadl.robustness.results import build_results, write_results
 from mmseg_tapadl.robustness.sweep import Sweep, SweepOptions, prepare_sweep
-from mmseg_tapadl.utils import DiskFullError, InputError, shown
+from mmseg_tapadl.utils import DiskFullError, InputError, RunStopped, SampleError, shown
 
 
 @plain_readers()
@@ -57,9 +54,7 @@ def measure(
     try:
         sweep.run(say=_say)
         return _write(sweep, name or Path(config.filename or 'model').stem)
-    except PictureError as error:
-        raise SampleError(f'{picture_error_text(error)}. {_kept(sweep)}') from error
-    except LabelError as error:
+    except SampleError as error:
         raise SampleError(f'{error}. {_kept(sweep)}') from error
     except OSError as error:
         if error.errno != errno.ENOSPC:

@@ -4,6 +4,7 @@ import copy
 import os
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import pseudo_collate
@@ -11,52 +12,15 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_tapadl.datasets.transforms import CorruptImage, TakePregenerated
-from mmseg_tapadl.engine.errors import SampleError
+from mmseg_tapadl.engine.repeatable.placed_samples import name_samples
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
 from mmseg_tapadl.utils import InputError
 
 
-class PictureError(SampleError):
-    """A picture or label that cannot be read; the message names it."""
-
-
-class NamedPictures(Dataset):
-    """A data set whose errors name the picture; some of the loaders' own do not.
-
-    Args:
-        dataset: Any mmengine data set.
-    """
-
-    def __init__(self, dataset) -> None:
-        self.dataset = dataset
-        self.metainfo = dataset.metainfo
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def img_path(self, index: int) -> str:
-        """The path of a picture as the data set knows it."""
-        return self.dataset.get_data_info(index)['img_path']
-
-    def __getitem__(self, index: int) -> dict:
-        try:
-            return self.dataset[index]
-        except Exception as error:
-            info = self.dataset.get_data_info(index)
-            label = f' (label {info["seg_map_path"]})' if info.get('seg_map_path') else ''
-            reason = ' '.join(str(error).split()) or type(error).__name__
-            raise PictureError(f'cannot read {info["img_path"]}{label}: {reason}') from error
-
-
-def picture_error_text(error: PictureError) -> str:
-    """The message alone, where a worker process has put its traceback around it."""
-    return str(error).strip().rpartition('PictureError: ')[2]
-
-
 def dataset_for_cell(
     dataset: dict, cell: Cell, *, seed: int, channel_order: str, pregenerated: str | None = None
-) -> NamedPictures:
-    """Builds the data set of a cell.
+) -> Dataset:
+    """Builds the data set of a cell; a sample of it that cannot be made is a ``SampleError`` that names its files.
 
     Args:
         dataset: The config of the clean data set; wrappers (``dataset``, ``datasets``) are looked through.
@@ -77,7 +41,13 @@ def dataset_for_cell(
     built = DATASETS.build(dataset)
     if hasattr(built, 'full_init'):
         built.full_init()
-    return NamedPictures(built)
+    name_samples(built)
+    return built
+
+
+def picture_paths(dataset: Any) -> list[str]:
+    """The paths of a data set's pictures as it knows them, in its order."""
+    return [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
 
 
 def _with_cell(dataset: dict, cell: Cell, seed: int, channel_order: str, pregenerated: str | None) -> dict:
@@ -131,14 +101,14 @@ def _image_folder(leaf: dict) -> str:
     return os.path.join(leaf.get('data_root') or '', prefix)
 
 
-def check_pregenerated(root: str, dataset: NamedPictures, dataset_config: dict, cells: list[Cell]) -> None:
+def check_pregenerated(root: str, dataset: Dataset, dataset_config: dict, cells: list[Cell]) -> None:
     """Looks for every file that the sweep will read, before it starts.
 
     Raises:
         InputError: Naming the first missing file and the number of missing ones.
     """
     folders = {_image_folder(leaf) for leaf in dataset_parts(dataset_config)}
-    paths = [dataset.img_path(index) for index in range(len(dataset))]
+    paths = picture_paths(dataset)
     missing = []
     for cell in cells:
         for folder in folders:

@@ -1,6 +1,5 @@
 """Finished cells on disk, and the guard that keeps the cells of different sweeps apart."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,18 +7,13 @@ from typing import Any
 from mmseg_tapadl.engine.errors import RunMismatchError
 from mmseg_tapadl.evaluation.robustness_presets import Cell
 from mmseg_tapadl.utils import write_json
+from mmseg_tapadl.utils.config_values import digest_of
 
 RESULTS_FILE = 'robustness.json'
 
 
 class SweepMismatch(RunMismatchError):
     """The work dir holds cells of another sweep; the message says what differs."""
-
-
-def digest_of(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON; objects that JSON does not know count by their ``repr``."""
-    text = json.dumps(value, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode('utf-8')).hexdigest()
 
 
 class CellStore:

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from PIL import Image
 from mmseg_tapadl.evaluation.overlay import colour_labels
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
 from mmseg_tapadl.evaluation.seen_pictures import SeenPictures
-from mmseg_tapadl.robustness.cell_data import NamedPictures, loader_for
+from mmseg_tapadl.robustness.cell_data import loader_for
 from mmseg_tapadl.robustness.sweep import Sweep
 
 _WIDTH = 420
@@ -53,14 +54,14 @@ def examples_of(sweep: Sweep, cell: Cell, count: int = 2) -> list[Example]:
     return [_example(sweep, dataset, int(index), palette) for index in chosen]
 
 
-def _example(sweep: Sweep, dataset: NamedPictures, index: int, palette: Sequence[Sequence[int]]) -> Example:
+def _example(sweep: Sweep, dataset: Any, index: int, palette: Sequence[Sequence[int]]) -> Example:
     chosen = torch.utils.data.Subset(dataset, [index])
     (batch,) = loader_for(chosen, batch_size=1, num_workers=0)
     sample = sweep.ready_model().test_step(batch)[0]
-    picture = SeenPictures(dataset.dataset).picture(sample.img_path)
+    picture = SeenPictures(dataset).picture(sample.img_path)
     predicted = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
     labelled = sample.gt_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
-    name = dataset.img_path(index).replace('\\', '/').rsplit('/', 1)[-1]
+    name = dataset.get_data_info(index)['img_path'].replace('\\', '/').rsplit('/', 1)[-1]
     return Example(
         name=name,
         picture=_data_uri(picture, Image.Resampling.BILINEAR, 'JPEG'),

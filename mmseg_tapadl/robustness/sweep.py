@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from mmseg_tapadl.agreement import check_agreement, scored_void
@@ -23,34 +24,22 @@ from mmseg_tapadl.datasets.corruptions import picture_identity, warm_up
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, select_cells
 from mmseg_tapadl.robustness.bootstrap import BOOTSTRAP_VERSION
 from mmseg_tapadl.robustness.cell_data import (
-    NamedPictures,
     check_pregenerated,
     dataset_for_cell,
     loader_for,
+    picture_paths,
 )
 from mmseg_tapadl.robustness.cell_runner import cell_record, rank_and_processes, run_cell
-from mmseg_tapadl.robustness.cell_store import CellStore, digest_of
+from mmseg_tapadl.robustness.cell_store import CellStore
 from mmseg_tapadl.robustness.sweep_model import build_model
 from mmseg_tapadl.utils import InputError, sha256_of
+from mmseg_tapadl.utils.config_values import digest_of, without_neutral
 from mmseg_tapadl.version import __version__
 
 # A change of any of these may change a pixel or a prediction.
 _LIBRARIES = (
     *('torch', 'numpy', 'scipy', 'scikit-image', 'opencv-python', 'pillow', 'numba'),
     *('imagecorruptions-imaug', 'onedl-mmsegmentation', 'onedl-mmcv', 'onedl-mmengine', 'timm'),
-)
-# Config entries that change how a run goes but not what it measures.
-_NEUTRAL_KEYS = frozenset(
-    {
-        'work_dir',
-        'launcher',
-        'resume',
-        'load_from',
-        'num_workers',
-        'persistent_workers',
-        'prefetch_factor',
-        'pin_memory',
-    }
 )
 
 
@@ -101,7 +90,7 @@ class Sweep:
 
     config: Config
     options: SweepOptions
-    clean: NamedPictures
+    clean: Any
     store: CellStore
     records: dict[Cell, dict] = field(default_factory=dict)
     model: torch.nn.Module | None = None
@@ -117,7 +106,7 @@ class Sweep:
         """All cells in the order of measuring; the clean one first."""
         return [CLEAN, *self.options.cells()]
 
-    def dataset(self, cell: Cell) -> NamedPictures:
+    def dataset(self, cell: Cell) -> Dataset:
         """The pictures of a cell."""
         return dataset_for_cell(
             self.config.test_dataloader.dataset,
@@ -140,7 +129,7 @@ class Sweep:
             say: Told how many cells were skipped, and each cell's score.
 
         Raises:
-            PictureError: When a picture cannot be read; finished cells are kept.
+            SampleError: When a picture or label cannot be used; finished cells are kept.
         """
         # One process looks and tells the others, or they might not agree on what is left.
         found = [self._finished() if is_main_process() else {}]
@@ -192,7 +181,7 @@ class Sweep:
         """The label value that does not count, as a metric of the config says, or else the data set."""
         return scored_void(self.config)
 
-    def _loader(self, dataset: NamedPictures, rank: int, processes: int):
+    def _loader(self, dataset: Dataset, rank: int, processes: int):
         settings = self.config.test_dataloader
         return loader_for(
             dataset,
@@ -244,12 +233,12 @@ def prepare_sweep(config: Config, options: SweepOptions) -> Sweep:
     return Sweep(config=config, options=options, clean=clean, store=store)
 
 
-def sweep_identity(config: Config, options: SweepOptions, clean: NamedPictures) -> dict[str, Any]:
+def sweep_identity(config: Config, options: SweepOptions, clean: Any) -> dict[str, Any]:
     """All that the numbers of a sweep depend on; two sweeps of equal identity may share cells."""
-    root = getattr(clean.dataset, 'data_root', None)
-    pictures = [picture_identity(clean.img_path(index), root) for index in range(len(clean))]
+    root = getattr(clean, 'data_root', None)
+    pictures = [picture_identity(path, root) for path in picture_paths(clean)]
     return {
-        'config': digest_of(_without_neutral(config.to_dict())),
+        'config': digest_of(without_neutral(config.to_dict())),
         'checkpoint': sha256_of(options.checkpoint),
         'preset': options.preset,
         'cells': [cell.name for cell in options.cells()],
@@ -260,14 +249,6 @@ def sweep_identity(config: Config, options: SweepOptions, clean: NamedPictures) 
         'bootstrap': BOOTSTRAP_VERSION,
         'versions': library_versions(),
     }
-
-
-def _without_neutral(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_neutral(item) for key, item in value.items() if key not in _NEUTRAL_KEYS}
-    if isinstance(value, (list, tuple)):
-        return [_without_neutral(item) for item in value]
-    return value
 
 
 def library_versions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Helpers that need the standard library only; every room may use them."""
 
-from mmseg_tapadl.utils.errors import DiskFullError, InputError, NotFiniteError, RunStopped
+from mmseg_tapadl.utils.errors import DiskFullError, InputError, NotFiniteError, RunStopped, SampleError
 from mmseg_tapadl.utils.files import atomic_write, sha256_of, sync_folder, temporary_beside, write_json
 from mmseg_tapadl.utils.text import shown
 
@@ -9,6 +9,7 @@ __all__ = [
     'InputError',
     'NotFiniteError',
     'RunStopped',
+    'SampleError',
     'atomic_write',
     'sha256_of',
     'shown',

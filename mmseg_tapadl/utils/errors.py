@@ -39,6 +39,20 @@ class InputError(ValueError):
     """
 
 
+class SampleError(InputError):
+    """A picture or its label cannot be used; the message is one line that names both files.
+
+    Where a data loader's worker met it, PyTorch raises it anew with the worker's traceback around the message: the
+    message is taken out again, and the whole text becomes the cause.
+    """
+
+    def __init__(self, message: str) -> None:
+        _, found, own = message.rpartition(f'{type(self).__module__}.{type(self).__qualname__}: ')
+        super().__init__(own.strip() if found else message)
+        if found:
+            self.__cause__ = RuntimeError(message)
+
+
 class NotFiniteError(RuntimeError):
     """A loss or a weight is NaN or infinite."""
 

@@ -105,6 +105,21 @@ def test_what_does_not_change_the_meaning_goes_on(city, options, noted):
     assert verdict.new_rate == any('param_scheduler' in key for key in options)
 
 
+def test_a_run_saved_under_the_former_names_of_transforms_goes_on(city):
+    now = plain_values(city.to_dict())
+    before = copy.deepcopy(now)
+    for pipeline in (before['train_pipeline'], before['train_dataloader']['dataset']['pipeline']):
+        pipeline[:2] = [
+            dict(type='CheckedLoadImageFromFile'),
+            dict(type='mmseg.CheckedLoadAnnotations', num_classes=19),
+        ]
+    verdict = judge(before, now, ())
+    assert not verdict.refused and not verdict.unknown and not verdict.noted
+    before['train_dataloader']['dataset']['pipeline'][1]['reduce_zero_label'] = True
+    (change,) = judge(before, now, ()).refused
+    assert change.key == 'train_dataloader.dataset.pipeline.1.reduce_zero_label'
+
+
 def test_keys_nobody_knows_stop_unless_a_known_key_tells_the_same():
     before = {'train_cfg': {'max_iters': 8}, 'rounds': 8, 'secret': 1}
     assert judge(before, {'train_cfg': {'max_iters': 12}, 'rounds': 12, 'secret': 1}, ()).unknown == []

@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmseg.evaluation import IoUMetric
 
-from mmseg_tapadl.evaluation.class_counts import LabelError, class_counts, percentages, score_sample
+from mmseg_tapadl.evaluation.class_counts import class_counts, percentages, score_sample
+from mmseg_tapadl.utils import SampleError
 
 
 def test_counts_are_those_of_mmseg():
@@ -43,14 +44,14 @@ def test_nothing_labelled_is_undefined_not_zero():
 def test_a_label_that_is_no_class_is_refused_by_name(value):
     labelled = torch.zeros(4, 5, dtype=torch.long)
     labelled[1, 1] = value
-    with pytest.raises(LabelError, match=rf'x_labelIds.png.*\[{value}\]'):
+    with pytest.raises(SampleError, match=rf'x_labelIds.png.*\[{value}\]'):
         class_counts(torch.zeros(4, 5, dtype=torch.long), labelled, num_classes=19, source='x_labelIds.png')
 
 
 def test_a_label_of_another_size_or_none_is_refused_by_name():
-    with pytest.raises(LabelError, match=r'a.png.*\(4, 5\).*\(5, 4\)'):
+    with pytest.raises(SampleError, match=r'a.png.*\(4, 5\).*\(5, 4\)'):
         class_counts(torch.zeros(5, 4), torch.zeros(4, 5), num_classes=2, source='a.png')
-    with pytest.raises(LabelError, match=r'b.png has no label.*without labels'):
+    with pytest.raises(SampleError, match=r'b.png has no label.*without labels'):
         score_sample(
             {'img_path': 'b.png', 'pred_sem_seg': {'data': torch.zeros(1, 4, 4)}},
             num_classes=2,

@@ -1,11 +1,13 @@
 """Cells on disk: whole or absent, also when the disk is full."""
 
+import json
 import resource
 
 import pytest
 
 from mmseg_tapadl.evaluation.robustness_presets import Cell
-from mmseg_tapadl.robustness.cell_store import CellStore, digest_of
+from mmseg_tapadl.robustness.cell_store import CellStore
+from mmseg_tapadl.utils.config_values import digest_of, without_neutral
 
 CELL = Cell('fog', 3)
 
@@ -38,3 +40,19 @@ def test_digest_knows_content_not_order():
     assert digest_of({'a': 1, 'b': [1, 2]}) == digest_of({'b': [1, 2], 'a': 1})
     assert digest_of({'a': 1}) != digest_of({'a': 1.5})
     assert digest_of([1, 2]) != digest_of([2, 1])
+
+
+def test_digests_are_those_that_sweeps_of_before_were_saved_under(repo_root):
+    former = repo_root / 'tests/data/old_formats/robustness_1'
+    identity = json.loads((former / 'sweep.json').read_text())
+    assert digest_of(identity) == json.loads((former / 'robustness.json').read_text())['sweep']
+    loading = dict(type='LoadImageFromFile', prefetch_factor=2)
+    config = dict(
+        model=dict(type='EncoderDecoder', test_cfg=dict(mode='slide', crop_size=(32, 32)), pretrained=None),
+        test_dataloader=dict(batch_size=2, dataset=dict(data_root='ä', pipeline=[loading]), num_workers=4),
+        data=dict(pin_memory=False, path=int),
+        lr=6e-05,
+        **dict(load_from='x', resume=True, launcher='none', work_dir='a'),
+    )
+    expected = '84509e38d6bf3bad2e52d4e900dfd4f17a898e0b454ee3ddfe8f605f197bbee6'
+    assert digest_of(without_neutral(config)) == expected

@@ -16,14 +16,13 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
-from mmseg_tapadl.engine.errors import RunStopped, SampleError
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
 from mmseg_tapadl.robustness.benchmark import measure
 from mmseg_tapadl.robustness.cell_data import dataset_for_cell
 from mmseg_tapadl.robustness.cell_store import SweepMismatch
 from mmseg_tapadl.robustness.sweep import prepare_sweep
 from mmseg_tapadl.robustness.sweep_model import build_model
-from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils import InputError, RunStopped, SampleError
 from tests.robustness.conftest import numbers_of
 from tests.robustness.tiny_model import make_tree, write_config
 
@@ -196,6 +195,14 @@ def test_an_unreadable_picture_stops_the_sweep_with_its_name(options, tiny, tmp_
     Image.fromarray(np.full((48, 64), 33, np.uint8)).save(label)
     with pytest.raises(SampleError, match=rf'{label.name}.*\[33\]'):
         measure(config, options(work_dir=tmp_path / 'labels'))
+    Image.fromarray(np.zeros((24, 32), np.uint8)).save(label)
+    image = sorted((root / 'leftImg8bit').rglob('*.png'))[0]
+    files = f'image {image}, label {label}'
+    message = (
+        rf'^{files}: the label is 32x24, the image 64x48\. 0 of 5 cells are finished and kept; .*continue$'
+    )
+    with pytest.raises(SampleError, match=message):
+        measure(config, options(work_dir=tmp_path / 'sizes'))
 
 
 def test_what_cannot_be_measured_is_said_before_the_model_is_built(options, tiny, config, tmp_path):

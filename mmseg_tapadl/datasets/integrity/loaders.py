@@ -21,7 +21,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmseg_tapadl.datasets.integrity.turning import Turning
-from mmseg_tapadl.datasets.transforms import CheckedLoadImageFromFile, LoadDeepImageFromFile
+from mmseg_tapadl.datasets.transforms import LoadDeepImageFromFile
 
 _KNOWN_CODE = ('mmcv', 'mmseg', 'mmengine', 'mmseg_tapadl')
 _LOADS = re.compile('load|read|open|decode', re.IGNORECASE)
@@ -63,8 +63,8 @@ class ImageLoader:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is ``LoadImageFromFile`` alone, under this or its checked name."""
-        return len(self.steps) == 1 and type(self.steps[0]) in (LoadImageFromFile, CheckedLoadImageFromFile)
+        """Whether it is ``LoadImageFromFile`` alone."""
+        return len(self.steps) == 1 and type(self.steps[0]) is LoadImageFromFile
 
     @property
     def scale(self) -> LoadDeepImageFromFile | None:

@@ -7,8 +7,8 @@ import torch
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
-from mmseg_tapadl.engine.errors import NotFiniteError
 from mmseg_tapadl.engine.repeatable.sample_names import pictures_of
+from mmseg_tapadl.utils import NotFiniteError
 
 
 @HOOKS.register_module()

@@ -9,8 +9,8 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
-from mmseg_tapadl.engine.errors import RunStopped
 from mmseg_tapadl.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
+from mmseg_tapadl.utils import RunStopped
 
 
 @HOOKS.register_module()

@@ -1,4 +1,4 @@
-"""Samples that depend on their place in the run, whatever wrappers stand around the data set."""
+"""Samples that depend on their place in the run and name their files, whatever wrappers stand around the data set."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 from mmengine.dataset import ClassBalancedDataset, Compose, ConcatDataset, RepeatDataset
 from mmseg.datasets import MultiImageMixDataset
 
-from mmseg_tapadl.engine.errors import SampleError
 from mmseg_tapadl.engine.repeatable.random_streams import seeded, stream_seed
-from mmseg_tapadl.engine.repeatable.sample_pipeline import SamplePipeline
+from mmseg_tapadl.engine.repeatable.sample_pipeline import SamplePipeline, files_of, reason_of
 from mmseg_tapadl.engine.run_state import classes_of
 from mmseg_tapadl.utils.dataset_tree import leaf_datasets, wrapper_datasets
+from mmseg_tapadl.utils.errors import SampleError
 
 _KNOWN = (ConcatDataset, RepeatDataset, ClassBalancedDataset, MultiImageMixDataset)
 
 
 class PlacedSamples:
-    """Draws samples from a data set, each under randomness of its own.
+    """Draws samples from a data set, each under randomness of its own, and names the one that cannot be made.
 
     PyTorch's data loader asks a data set's ``__getitems__`` for a batch where there is one. Standing there, on the
     outermost data set, this sees the index as the sampler gave it, before a wrapper turns it into another number,
@@ -24,10 +24,10 @@ class PlacedSamples:
 
     Args:
         dataset: Any data set that takes an index.
-        seed: The run's seed.
+        seed: The run's seed; None where nothing is drawn by place.
     """
 
-    def __init__(self, dataset: Any, seed: int) -> None:
+    def __init__(self, dataset: Any, seed: int | None = None) -> None:
         self.dataset = dataset
         self.seed = seed
 
@@ -42,20 +42,26 @@ class PlacedSamples:
     def _sample(self, index: int) -> Any:
         position = getattr(index, 'position', None)
         try:
-            if position is None:
+            if position is None or self.seed is None:
                 return self.dataset[index]
             with seeded(stream_seed(self.seed, 'sample', position)):
                 return self.dataset[index]
         except SampleError:
             raise
         except Exception as error:
-            reason = str(error).strip() or type(error).__name__
-            name = type(self.dataset).__name__
-            raise SampleError(f'sample {int(index)} of {name}: {type(error).__name__}: {reason}') from error
+            sample = f'sample {int(index)} of {type(self.dataset).__name__}'
+            raise SampleError(f'{self._files(index) or sample}: {reason_of(error)}') from error
+
+    def _files(self, index: int) -> str:
+        """The files of a sample, where the data set tells them before it has loaded one."""
+        try:
+            return files_of(self.dataset.get_data_info(int(index)), default='')
+        except Exception:
+            return ''
 
 
 def place_samples(dataset: Any, seed: int) -> list[str]:
-    """Makes the samples of a training set depend on (seed, position), its errors name files, and checks its labels.
+    """Makes the samples of a training set depend on (seed, position), its errors name files, and checks its labels' ids.
 
     Args:
         dataset: Changed in place, and so are the data sets within.
@@ -77,6 +83,8 @@ def place_samples(dataset: Any, seed: int) -> list[str]:
 def name_samples(dataset: Any, *, check_labels: bool = False) -> list[str]:
     """Lets a sample of a data set, or of those within, that cannot be made name its files.
 
+    A label of another size than its picture cannot be used, whatever the data set is for.
+
     Args:
         dataset: Changed in place, and so are the data sets within.
         check_labels: Whether ids that are no classes are an error.
@@ -93,6 +101,9 @@ def name_samples(dataset: Any, *, check_labels: bool = False) -> list[str]:
                 num_classes=len(classes) or None,
                 ignore_index=getattr(leaf, 'ignore_index', 255),
             )
+    if not hasattr(dataset, '__getitems__'):
+        # What fails outside of a pipeline is named, too.
+        dataset.__getitems__ = PlacedSamples(dataset)
     notes = []
     for wrapper in wrapper_datasets(dataset):
         if type(wrapper) is MultiImageMixDataset:

@@ -43,6 +43,9 @@ _VARIABLES = (
 )
 # A changed one of these decides the rate, so the schedule is followed anew from the start.
 _RATE = (r'param_scheduler|optim_wrapper|auto_scale_lr',)
+# Transforms of version 0.1: their names today, and what they were told that the data set tells today.
+_FORMER_NAMES = {'CheckedLoadImageFromFile': 'LoadImageFromFile', 'CheckedLoadAnnotations': 'LoadAnnotations'}
+_FORMER_ARGUMENTS = ('num_classes', 'ignore_index')
 # One process has plain batch norm where several synchronise it (engine/launching.py).
 _SAME_NORM = ('BN', 'SyncBN')
 _TOO_COMMON = {bool, type(None)}
@@ -75,7 +78,7 @@ def judge(before: dict, now: dict, allowed: Iterable[str]) -> Verdict:
     """
     allowed = tuple(allowed)
     verdict = Verdict()
-    changes = list(changes_between(_hooks_by_name(before), _hooks_by_name(now)))
+    changes = list(changes_between(*(_todays_names(_hooks_by_name(config)) for config in (before, now))))
     known = [change for change in changes if _fits(change.key, (*_SILENT, *_NOTED, *_STOPS))]
     # A variable of the person's own is told by the key it fills, where both changed alike; but switches often do.
     told = [
@@ -107,6 +110,18 @@ def is_allowed(key: str, allowed: Iterable[str]) -> bool:
 def _fits(key: str, patterns: tuple[str, ...]) -> bool:
     """Whether a key is what one of the patterns names, or stands below it."""
     return any(re.match(rf'(?:{pattern})(?:\.|$)', key) for pattern in patterns)
+
+
+def _todays_names(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_todays_names(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    former = str(value.get('type')).rpartition('.')[2]
+    if former in _FORMER_NAMES:
+        kept = {key: item for key, item in value.items() if key not in _FORMER_ARGUMENTS}
+        return {**kept, 'type': _FORMER_NAMES[former]}
+    return {key: _todays_names(item) for key, item in value.items()}
 
 
 def _hooks_by_name(config: dict) -> dict:

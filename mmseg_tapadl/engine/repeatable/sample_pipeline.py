@@ -1,14 +1,18 @@
-"""A data set's pipeline that names the files when it fails and checks the labels."""
+"""A data set's pipeline that says which sample cannot be used, and why: the net below the data check."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from mmengine.dataset import Compose
 
-from mmseg_tapadl.engine.errors import SampleError
+from mmseg_tapadl.utils import SampleError, shown
 
 
 class SamplePipeline(Compose):
     """The same transforms in the same order.
+
+    A label is compared with its picture as soon as it is loaded: later transforms would stretch both alike.
 
     Args:
         pipeline: The pipeline to replace.
@@ -26,20 +30,29 @@ class SamplePipeline(Compose):
         """Runs the transforms on one sample.
 
         Raises:
-            SampleError: With the image's and the label's path, in place of any error of a transform, and for
-                labels that are no classes (the loss would fail later without a name).
+            SampleError: With the paths of picture and label, in place of any error of a transform; for a label of
+                another size than its picture or of several channels; and for labels that are no classes (the loss
+                would fail later without a name).
         """
-        files = f'image {data.get("img_path", "unknown")}, label {data.get("seg_map_path", "none")}'
-        try:
-            sample = super().__call__(data)
-        except Exception as error:
-            reason: Any = str(error).strip() or type(error).__name__
-            raise SampleError(f'{files}: {type(error).__name__}: {reason}') from error
-        self._check_label(sample, files)
+        sample: Any = data
+        files, has_label = files_of(data), False
+        for transform in self.transforms:
+            try:
+                sample = transform(sample)
+            except Exception as error:
+                # A transform that was given another file has said so in the sample.
+                raise SampleError(f'{files_of(sample, files)}: {reason_of(error)}') from error
+            if not isinstance(sample, Mapping):
+                return sample
+            files = files_of(sample, files)
+            if not has_label and 'gt_seg_map' in sample:
+                has_label = True
+                _check_size(sample, files)
+        self._check_ids(sample, files)
         return sample
 
-    def _check_label(self, sample: dict | None, files: str) -> None:
-        packed: Any = (sample or {}).get('data_samples')
+    def _check_ids(self, sample: Mapping[str, Any], files: str) -> None:
+        packed: Any = sample.get('data_samples')
         if self.num_classes is None or 'gt_sem_seg' not in (packed or ()):
             return
         label = packed.gt_sem_seg.data
@@ -49,3 +62,30 @@ class SamplePipeline(Compose):
                 f'{files}: the label holds {sorted(set(label[wrong].tolist()))[:8]}, which are neither classes '
                 f'(0 to {self.num_classes - 1}) nor {self.ignore_index} (void)'
             )
+
+
+def files_of(data: Mapping[str, Any], default: str = 'image unknown, label none') -> str:
+    """The paths of a sample's picture and label, for messages; ``default`` where it tells none."""
+    if not data.get('img_path'):
+        return default
+    label = data.get('seg_map_path')
+    return f'image {shown(data["img_path"])}, label {shown(label) if label else "none"}'
+
+
+def reason_of(error: Exception) -> str:
+    """What a library says of a file, in one line."""
+    return ': '.join([type(error).__name__, ' '.join(str(error).split())]).removesuffix(': ')
+
+
+def _check_size(sample: Mapping[str, Any], files: str) -> None:
+    """Refuses a label that has neither the size of the picture's file nor that of the picture beside it."""
+    label, picture = sample['gt_seg_map'], sample.get('img')
+    if not isinstance(label, np.ndarray) or not isinstance(picture, np.ndarray):
+        return
+    if label.ndim > 2:
+        raise SampleError(f'{files}: the label has {label.shape[-1]} channels, not one')
+    # Test pipelines resize the picture before they load its label.
+    sizes = [tuple(sample.get('ori_shape') or picture.shape)[:2], picture.shape[:2]]
+    if label.shape not in sizes:
+        stored, found = (('x'.join(map(str, size[::-1]))) for size in (sizes[0], label.shape))
+        raise SampleError(f'{files}: the label is {found}, the image {stored}')
