@@ -1,7 +1,6 @@
 """Measuring: time by turns in one process, peak memory in a fresh one, and the targets beside the figures."""
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -143,9 +142,7 @@ def peak_in_fresh_process(case: str, workload: str, device: torch.device, thread
     """Runs ``benchmarks/memory_probe.py`` and reads what it prints."""
     command = [sys.executable, str(ROOT / 'benchmarks' / 'memory_probe.py'), case, workload]
     command += ['--device', device.type, '--threads', str(threads)]
-    # By default malloc keeps freed memory to an extent that depends on history; this makes peaks repeatable.
-    environment = {**os.environ, 'MALLOC_TRIM_THRESHOLD_': '0'}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f'{" ".join(command)}\n{done.stderr[-3000:]}')
     result = json.loads(done.stdout.splitlines()[-1])

@@ -1,7 +1,10 @@
 """The figures as a table on the screen, as RESULTS.md and as a plot of growth."""
 
+import json
 import os
 import platform
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -10,8 +13,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cases import NAMES
 from benchmarks.harness import Bench
-from mmseg_tapadl.utils import atomic_write
+from mmseg_tapadl.utils import atomic_write, write_json
 
 PACKAGES = ('torch', 'timm', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
 
@@ -58,21 +62,70 @@ def print_targets(bench: Bench) -> None:
 
 
 def write_results(bench: Bench, folder: Path) -> None:
-    """Writes RESULTS.md and, where growth was measured, growth.png into a folder."""
-    lines = ['# Measured', '', f'Written by `python benchmarks/run.py`, device `{bench.device.type}`.', '']
-    if bench.device.type == 'cpu':
-        lines += ['Measured on the processor only: no GPU was at hand.', '']
-    lines += [f'- {name}: {value}' for name, value in machine_facts(bench).items()]
-    lines += ['', '## Targets', '', '| benchmark | target | measured | limit | |', '|---|---|---:|---|---|']
-    lines += [
-        f'| {t["benchmark"]} | {t["target"]} | {t["measured"]:.3g} | {t["limit"]} | {"holds" if t["holds"] else "**missed**"} |'
-        for t in bench.targets
-    ]
-    lines += ['', '## Figures', '', 'Time: median (least to most, runs).', '']
-    lines += ['| benchmark | what | figure |', '|---|---|---|']
-    lines += [f'| {f["benchmark"]} | {f["what"]} | {f["text"]} |' for f in bench.figures]
+    """Writes this machine's figures into ``results/`` and, from those of all machines, RESULTS.md and growth.png.
+
+    What an earlier run on this machine measured of other benchmarks stays.
+    """
+    file = folder / 'results' / f'{machine_name(bench)}.json'
+    kept = json.loads(file.read_text(encoding='utf-8')) if file.exists() else {}
+    measured = {entry['benchmark'] for entry in [*bench.figures, *bench.targets]}
+
+    def merged(key: str, now: list[dict]) -> list[dict]:
+        return [entry for entry in kept.get(key, []) if entry['benchmark'] not in measured] + now
+
+    write_json(
+        file,
+        {
+            'machine': machine_facts(bench),
+            'device': bench.device.type,
+            'figures': merged('figures', bench.figures),
+            'targets': merged('targets', bench.targets),
+            'growth': bench.growth or kept.get('growth', []),
+        },
+    )
+    write_page(folder)
     if bench.growth:
         plot_growth(bench, folder / 'growth.png')
+
+
+def machine_name(bench: Bench) -> str:
+    """A file name for a processor (or GPU) with its vector units and threads: its column in RESULTS.md."""
+    facts = machine_facts(bench)
+    words = facts.get('GPU') or f'{facts["processor"].replace(" used", "")} {facts["vector units"]}'
+    return re.sub(r'[^a-z0-9]+', '-', re.sub(r'\(\w+\)', '', words).lower()).strip('-')
+
+
+def write_page(folder: Path) -> None:
+    """RESULTS.md out of the files in ``results/``: a column for each machine."""
+    machines = {
+        path.stem: json.loads(path.read_text(encoding='utf-8'))
+        for path in sorted((folder / 'results').glob('*.json'))
+    }
+    lines = [
+        '# Measured',
+        '',
+        'Written by `python benchmarks/run.py`; a column for each machine it was run on.',
+        '',
+    ]
+    if all(machine['device'] == 'cpu' for machine in machines.values()):
+        lines += ['Measured on processors only: no GPU was at hand.', '']
+    letters = dict(zip(machines, 'ABCDEFGH', strict=False))
+    facts = list(dict.fromkeys(fact for machine in machines.values() for fact in machine['machine']))
+    lines += ['| | ' + ' | '.join(letters.values()) + ' |', '|---|' + '---|' * len(letters)]
+    lines += [
+        f'| {fact} | ' + ' | '.join(str(m['machine'].get(fact, '')) for m in machines.values()) + ' |'
+        for fact in facts
+    ]
+    lines += ['', '## Targets', '', '| benchmark | target | limit | ' + ' | '.join(letters.values()) + ' |']
+    lines += ['|---|---|---|' + '---:|' * len(letters)]
+    lines += _rows(machines, 'targets', ('benchmark', 'target', 'limit'), _verdict)
+    lines += ['', '## Figures', '', 'Time: median (least to most, runs).', '']
+    lines += [
+        '| benchmark | what | ' + ' | '.join(letters.values()) + ' |',
+        '|---|---|' + '---|' * len(letters),
+    ]
+    lines += _rows(machines, 'figures', ('benchmark', 'what'), lambda figure: figure['text'])
+    if (folder / 'growth.png').exists():
         lines += [
             '',
             '## Growth of a training step',
@@ -81,6 +134,27 @@ def write_results(bench: Bench, folder: Path) -> None:
         ]
     with atomic_write(folder / 'RESULTS.md', 'w', encoding='utf-8') as file:
         file.write('\n'.join(lines) + '\n')
+
+
+def _verdict(target: dict) -> str:
+    return f'{target["measured"]:.3g}' if target['holds'] else f'**{target["measured"]:.3g} missed**'
+
+
+def _rows(
+    machines: dict[str, dict], part: str, keys: tuple[str, ...], text: Callable[[dict], str]
+) -> list[str]:
+    """A table's rows: what was measured anywhere, in the order of the benchmarks, and each machine's figure of it."""
+    entries = [entry for machine in machines.values() for entry in machine[part]]
+    order = {name: position for position, name in enumerate(NAMES)}
+    entries.sort(key=lambda entry: order.get(entry['benchmark'], len(order)))
+    rows = []
+    for named in dict.fromkeys(tuple(str(entry[key]) for key in keys) for entry in entries):
+        cells = [
+            next((text(e) for e in machine[part] if tuple(str(e[key]) for key in keys) == named), '')
+            for machine in machines.values()
+        ]
+        rows.append('| ' + ' | '.join([*named, *cells]) + ' |')
+    return rows
 
 
 def plot_growth(bench: Bench, path: Path) -> None:

@@ -5,7 +5,8 @@
     python benchmarks/run.py --device cuda          # on a GPU
     python benchmarks/run.py --json figures.json    # the figures as a file, too
 
-All of it together also writes benchmarks/RESULTS.md and benchmarks/growth.png. Times are medians of several runs,
+All of it together also writes benchmarks/results/<machine>.json, and RESULTS.md (a column for each machine) and growth.png
+from it. Times are medians of several runs,
 ours and the twin by turns in one process; peak memory is that of a fresh process. Run it on a quiet machine.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cases import NAMES
+from mmseg_tapadl.utils.process import settle_process
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,13 +33,15 @@ def parse_args() -> argparse.Namespace:
         '--results',
         type=Path,
         metavar='FOLDER',
-        help='write RESULTS.md and growth.png here, also with --only',
+        help='write results/, RESULTS.md and growth.png here, also with --only',
     )
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_args()
+    # As the tools do: what is measured is what users run.
+    settle_process()
     import importlib
     import warnings
 
