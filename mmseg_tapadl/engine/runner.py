@@ -192,7 +192,7 @@ class TrustedRunner(Runner):
             RunMismatchError: As for :meth:`resume`.
         """
         if revise_keys:
-            raise ValueError(
+            raise InputError(
                 'revise_keys is not supported: convert the file with tools/model_converters first'
             )
         checkpoint = load_plain(filename, map_location)

@@ -12,6 +12,7 @@ import numpy as np
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile, TestTimeAug
 from mmseg.datasets.transforms import PackSegInputs
 
+from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 
@@ -39,7 +40,7 @@ def picture_as_seen(transforms: Sequence[Callable], results: dict) -> np.ndarray
             break
         seen = picture
     if seen is None:
-        raise ValueError('the pipeline loads no picture')
+        raise InputError('the pipeline loads no picture')
     return as_bgr(seen)
 
 

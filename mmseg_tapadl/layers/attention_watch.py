@@ -42,13 +42,13 @@ class WatchableAttention(nn.Module):
             nor go with a gain.
 
     Raises:
-        ValueError: An ``attn_drop_rate`` that is no such rate.
+        InputError: An ``attn_drop_rate`` that is no such rate.
     """
 
     def __init__(self, *, scale: float | None = None, attn_drop_rate: float = 0.0):
         super().__init__()
         if not 0 <= attn_drop_rate < 1:
-            raise ValueError(f'attn_drop_rate must be from 0 to below 1, got {attn_drop_rate}')
+            raise InputError(f'attn_drop_rate must be from 0 to below 1, got {attn_drop_rate}')
         self.scale = scale
         self.attn_drop_rate = attn_drop_rate
         self.threshold: float | None = None
@@ -150,30 +150,30 @@ class AttentionWatch:
         attentions: The watched modules.
 
     Raises:
-        ValueError: The encoder has no attention to watch; ``layers`` names one it does not have, or one twice;
+        InputError: The encoder has no attention to watch; ``layers`` names one it does not have, or one twice;
             a threshold that is not positive, or not that of an earlier watch on the same attention; a watched
             attention has dropout: the similarity would be that of the attention before it is thinned out.
     """
 
     def __init__(self, encoder: nn.Module, *, threshold: float = 2.0, layers: Sequence[int] | None = None):
         if not 0 < threshold < float('inf'):
-            raise ValueError(f'threshold={threshold}: it must be above 0 and finite')
+            raise InputError(f'threshold={threshold}: it must be above 0 and finite')
         name = type(encoder).__name__
         attentions = [m for m in encoder.modules() if isinstance(m, WatchableAttention)]
         if not attentions:
-            raise ValueError(
+            raise InputError(
                 f'{name} offers no attention to watch: it has no WatchableAttention module '
                 '(see docs/add_an_encoder.md), so loss_attention must be None'
             )
         attentions = [attentions[i] for i in chosen_positions(layers, len(attentions), name)]
         for attention in attentions:
             if attention.attn_drop_rate > 0:
-                raise ValueError(
+                raise InputError(
                     f'attn_drop_rate={attention.attn_drop_rate}: attention with dropout cannot be watched; '
                     'set attn_drop_rate=0.0 or loss_attention=None'
                 )
             if attention.threshold not in (None, threshold):
-                raise ValueError(
+                raise InputError(
                     f'threshold={threshold}: {name} is already watched with threshold={attention.threshold}, and '
                     'an attention has one: use the same, watch other layers, or release() the earlier watch'
                 )
@@ -212,14 +212,14 @@ def chosen_positions(layers: Sequence[int] | None, count: int, name: str) -> lis
     try:
         layers = list(layers)
     except TypeError:
-        raise ValueError(f'layers={layers!r}: give a list of positions, or None for all') from None
+        raise InputError(f'layers={layers!r}: give a list of positions, or None for all') from None
     numbers = all(isinstance(i, int) and not isinstance(i, bool) for i in layers)
     if not layers or not numbers or not all(-count <= i < count for i in layers):
-        raise ValueError(f'layers={layers}: {name} has {count} attentions, numbered 0 to {count - 1}')
+        raise InputError(f'layers={layers}: {name} has {count} attentions, numbered 0 to {count - 1}')
     positions = [i % count for i in layers]
     twice = sorted({i for i in positions if positions.count(i) > 1})
     if twice:
-        raise ValueError(
+        raise InputError(
             f'layers={layers}: names attention {twice[0]} of 0 to {count - 1} twice; once is enough'
         )
     return positions

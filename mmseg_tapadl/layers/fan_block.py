@@ -13,6 +13,7 @@ from mmseg_tapadl.layers.attention_watch import WatchableAttention
 from mmseg_tapadl.layers.channel_processing import ChannelProcessing
 from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
 from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
+from mmseg_tapadl.utils.errors import InputError
 
 
 class SelfAttention(nn.Module):
@@ -27,7 +28,7 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, *, num_heads: int, attn_drop_rate: float = 0.0):
         super().__init__()
         if dim % num_heads:
-            raise ValueError(f'num_heads={num_heads} does not divide dim={dim}')
+            raise InputError(f'num_heads={num_heads} does not divide dim={dim}')
         self.num_heads = num_heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)

@@ -27,7 +27,27 @@ class LeanMlp(Mlp):
     At quarter resolution they are the largest tensors of the encoder. In training they are kept once instead of
     before and after GELU, which is computed again in the backward pass; no product is. In evaluation they exist for a
     few rows at a time, in a processor's cache.
+
+    Args:
+        dim: C.
+        hidden_dim: K, channels of the hidden features.
     """
+
+    def __init__(self, dim: int, hidden_dim: int):
+        super().__init__(dim, hidden_dim, use_conv=True)
+
+    @classmethod
+    def like(cls, mlp: nn.Module) -> 'LeanMlp':
+        """One of the sizes of timm's.
+
+        Raises:
+            ValueError: It is more than two convolutions with GELU between them.
+        """
+        # timm has a GELU of its own, which is no nn.GELU.
+        plain = type(mlp) is Mlp and isinstance(mlp.norm, nn.Identity) and type(mlp.act).__name__ == 'GELU'
+        if not plain or mlp.drop1.p or mlp.drop2.p or not isinstance(mlp.fc1, nn.Conv2d):
+            raise ValueError(f'no lean form of {mlp}: it has to be two convolutions with GELU between them')
+        return cls(mlp.fc1.in_channels, mlp.fc1.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""
@@ -73,9 +93,9 @@ class ConvNeXtTrunk(nn.Module):
             )
             for i, (depth, width) in enumerate(zip(depths, widths, strict=True))
         )
-        for stage, width in zip(self.stages, widths, strict=True):
+        for stage in self.stages:
             for block in stage.blocks:
-                block.mlp = LeanMlp(width, 4 * width, use_conv=True)
+                block.mlp = LeanMlp.like(block.mlp)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 trunc_normal_(module.weight, std=0.02)

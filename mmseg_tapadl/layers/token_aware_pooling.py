@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mmseg_tapadl.layers.budget import budget_for, even_ranges
+from mmseg_tapadl.utils.errors import InputError
 
 
 def token_aware_avg_pool(x: Tensor, weights: Tensor) -> Tensor:
@@ -127,13 +128,13 @@ class TokenAwareAvgPool(nn.Module):
             an affine ``weight`` and ``bias``.
 
     Raises:
-        ValueError: ``num_branches`` below 1.
+        InputError: ``num_branches`` below 1.
     """
 
     def __init__(self, dim: int, num_branches: int = 4, *, norm_layer: Any = nn.BatchNorm2d):
         super().__init__()
         if num_branches < 1:
-            raise ValueError(f'num_branches must be at least 1, got {num_branches}')
+            raise InputError(f'num_branches must be at least 1, got {num_branches}')
         self.num_branches = num_branches
         self.proj = nn.Sequential(
             nn.Conv2d(dim, num_branches, 3, padding=1, bias=False),

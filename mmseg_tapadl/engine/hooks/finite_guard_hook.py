@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from mmseg_tapadl.engine.repeatable.sample_names import pictures_of
-from mmseg_tapadl.utils import NotFiniteError
+from mmseg_tapadl.utils import InputError, NotFiniteError
 
 
 @HOOKS.register_module()
@@ -26,8 +26,10 @@ class FiniteGuardHook(Hook):
     priority = 'ABOVE_NORMAL'
 
     def __init__(self, patience: int = 1, min_scale: float = 1.0) -> None:
-        if patience < 1:
-            raise ValueError(f'patience must be at least 1, not {patience}')
+        if not isinstance(patience, int) or patience < 1:
+            raise InputError(
+                f'FiniteGuardHook: patience must be a whole number of at least 1, not {patience!r}'
+            )
         self.patience = patience
         self.min_scale = min_scale
         self._bad_in_a_row = 0

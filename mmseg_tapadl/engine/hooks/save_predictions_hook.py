@@ -79,8 +79,8 @@ class SaveOverlaysHook(SavePredictionsHook):
 
     def __init__(self, folder: str, opacity: float = 0.5, legend: bool = False) -> None:
         super().__init__(folder)
-        if not 0 <= opacity <= 1:
-            raise ValueError(f'opacity must lie in 0 to 1, not {opacity}')
+        if not isinstance(opacity, (int, float)) or not 0 <= opacity <= 1:
+            raise InputError(f'SaveOverlaysHook: opacity must lie in 0 to 1, not {opacity!r}')
         self.opacity = opacity
         self.legend = legend
 

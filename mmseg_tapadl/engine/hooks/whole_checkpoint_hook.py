@@ -28,7 +28,7 @@ _BYTES_PER_WEIGHT = 12
 
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook`` without its moments of weakness.
+    """mmengine's ``CheckpointHook`` that always leaves a whole checkpoint.
 
     * A checkpoint takes its name when it is whole and on disk; old ones are deleted after that, not before.
     * ``last_checkpoint`` holds a bare name and is replaced in one step.
@@ -60,7 +60,9 @@ class WholeCheckpointHook(CheckpointHook):
         if by_epoch:
             raise InputError('WholeCheckpointHook counts iterations: by_epoch must be False')
         if max_keep_ckpts in (0, 1):
-            raise InputError('max_keep_ckpts must be at least 2 (one to fall back on), or -1 to keep all')
+            raise InputError(
+                'WholeCheckpointHook: max_keep_ckpts must be at least 2 (one to fall back on), or -1 to keep all'
+            )
         super().__init__(
             interval=interval,
             by_epoch=False,

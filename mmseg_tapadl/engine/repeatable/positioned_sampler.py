@@ -8,6 +8,7 @@ from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
 from mmseg_tapadl.engine.repeatable.random_streams import stream_seed
+from mmseg_tapadl.utils import InputError
 
 
 class SamplePosition(int):
@@ -49,7 +50,9 @@ class PositionedSampler(Sampler):
         self.rank, self.world_size = get_dist_info()
         self.size = len(dataset)
         if self.size == 0:
-            raise ValueError('the data set is empty: no picture to sample')
+            raise InputError(
+                f'{type(dataset).__name__} is empty: no picture to sample; check its data_root and data_prefix'
+            )
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self._skipped = 0

@@ -53,7 +53,7 @@ class AttentionDiversificationLoss(nn.Module):
         """
         try:
             watch = AttentionWatch(encoder, threshold=self.threshold, layers=self.layers)
-        except ValueError as error:
+        except InputError as error:
             raise InputError(f'loss_attention: {error}') from None
         require_reach_when_built(encoder, watch)
         return watch

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmseg_tapadl.layers.budget import budget_for
+from mmseg_tapadl.utils import InputError
 
 Window = tuple[slice, slice]
 
@@ -33,7 +34,8 @@ class SlidingWindowMixin:
             batch_img_metas: The metadata of each picture; not written to.
         """
         num_images = len(inputs)
-        windows = list(sliding_windows(inputs.shape[2:], self.test_cfg.crop_size, self.test_cfg.stride))
+        crop_size, stride = (self.test_cfg.get(name) for name in ('crop_size', 'stride'))
+        windows = list(sliding_windows(inputs.shape[2:], crop_size, stride))
         at_once = budget_for(inputs.device).windows
         total = inputs.new_zeros(num_images, self.out_channels, *inputs.shape[2:])
         count = inputs.new_zeros(1, 1, *inputs.shape[2:])
@@ -59,10 +61,15 @@ def sliding_windows(
         stride: Steps down and to the right, each at most the window's size.
 
     Raises:
-        ValueError: A stride below 1, or above the window's size, which would leave gaps.
+        InputError: Sizes that are no pairs; a stride below 1, or above the window's size, which would leave gaps.
     """
+    for name, pair in (('crop_size', crop_size), ('stride', stride)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InputError(f'test_cfg: {name}={pair!r}: it must be (height, width)')
     if not all(0 < step <= crop for step, crop in zip(stride, crop_size, strict=True)):
-        raise ValueError(f'stride={tuple(stride)}: each must be from 1 to crop_size={tuple(crop_size)}')
+        raise InputError(
+            f'test_cfg: stride={tuple(stride)}: each must be from 1 to crop_size={tuple(crop_size)}'
+        )
     rows, columns = (list(axis_windows(*axis)) for axis in zip(size, crop_size, stride, strict=True))
     for row in rows:
         for column in columns:
