@@ -43,21 +43,23 @@ def test_small_models_build(path):
     assert model.num_classes == 19
 
 
-@pytest.mark.parametrize(
-    ('encoder', 'data'),
-    [
-        *((encoder, data) for encoder in ('fan', 'segformer') for data in ('cityscapes', 'camvid', 'demo')),
-        ('rvt', 'cityscapes'),
-        ('rvt', 'camvid'),
-    ],
-)
+FAMILIES = {
+    'fan': ['cityscapes', 'camvid', 'demo'],
+    'segformer': ['cityscapes', 'camvid', 'demo'],
+    'rvt': ['cityscapes', 'camvid'],
+    'swin': ['cityscapes', 'camvid'],
+}
+# Families and data that come plain and with both only.
+IN_TWO_FORMS = {('segformer', 'camvid'), ('segformer', 'demo'), ('rvt', 'cityscapes'), ('swin', 'cityscapes')}
+
+
+@pytest.mark.parametrize(('encoder', 'data'), [(e, data) for e in FAMILIES for data in FAMILIES[e]])
 def test_the_four_differ_only_in_the_switches_they_are_named_for(encoder, data):
     plain = load(f'{encoder}_{data}').to_dict()
     for name, tap, adl in (('tap', TAP, None), ('adl', None, ADL), ('tapadl', TAP, ADL)):
         path = f'{encoder}_{name}_{data}'
         if not any(p.stem == path for p in CONFIGS):
-            # Small SegFormer, and RVT on Cityscapes, come plain and with both.
-            assert encoder == 'segformer' or (encoder, data) == ('rvt', 'cityscapes')
+            assert (encoder, data) in IN_TWO_FORMS and name != 'tapadl'
             continue
         expected = {**plain, 'model': dict(plain['model'])}
         if adl is not None:

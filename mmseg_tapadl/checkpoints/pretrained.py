@@ -1,5 +1,7 @@
 """Starting the encoder from a file, and saying how much of it the file covered."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -7,7 +9,8 @@ from mmengine.config import Config
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
-from mmseg_tapadl.checkpoints.wrapper_names import prefix_before
+from mmseg_tapadl.checkpoints.wrapper_names import prefix_before, weights_of
+from mmseg_tapadl.utils.errors import InputError
 
 _SHOWN = 4
 
@@ -48,7 +51,11 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
     if prefix:
         encoder.init_cfg['prefix'] = prefix
     held = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    taken = [key for key, value in own.items() if key in held and held[key].shape == value.shape]
+    taken = fitting(held, own)
+    if len(taken) < len(own) and hasattr(encoder, 'own_keys'):
+        # The encoder itself reads names of other libraries, too.
+        with suppress(InputError):
+            taken = max(taken, fitting(encoder.own_keys(held), own), key=len)
     if all(_counts_only(key) for key in taken):
         theirs = ', '.join(list(weights)[:_SHOWN])
         raise CheckpointError(
@@ -64,12 +71,15 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
     runner.logger.info(f'encoder: {len(taken)} of {len(own)} tensors from {path}{more}')
 
 
+def fitting(held: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names of an encoder under which there is a tensor of the same shape."""
+    return [key for key, value in own.items() if key in held and held[key].shape == value.shape]
+
+
 def _counts_only(key: str) -> bool:
     """Whether it is BatchNorm's counter of batches, which old files lack and which changes nothing."""
     return key.endswith('num_batches_tracked')
 
 
 def _weights(path: str) -> dict[str, torch.Tensor]:
-    checkpoint = load_plain(path)
-    weights = checkpoint.get('state_dict', checkpoint)
-    return {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}
+    return weights_of(load_plain(path))

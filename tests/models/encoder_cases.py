@@ -98,6 +98,18 @@ ENCODERS = [
         supports=frozenset({'tap', 'with_cp', 'drop_path_rate', 'drop_rate'}),
     ),
     EncoderCase(
+        name='Swin',
+        config=dict(
+            type='TAPSwin',
+            arch=dict(embed_dims=8, depths=(2, 1, 2), num_heads=(1, 2, 4), window_size=4),
+            out_indices=(0, 1, 2),
+        ),
+        strides=(4, 8, 16),
+        channels=(8, 16, 32),
+        num_attentions=5,
+        supports=frozenset({'tap', 'with_cp', 'drop_path_rate', 'drop_rate'}),
+    ),
+    EncoderCase(
         name='TimmViT',
         config=dict(type='TimmViT', model='deit_tiny_patch16_224', out_indices=(0, 2)),
         strides=(16, 16),

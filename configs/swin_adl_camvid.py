@@ -1,0 +1,2 @@
+_base_ = './swin_camvid.py'
+model = dict(loss_attention=dict(type='AttentionDiversificationLoss', threshold=2.0, loss_weight=1.0))

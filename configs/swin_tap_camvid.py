@@ -1,0 +1,2 @@
+_base_ = './swin_camvid.py'
+model = dict(backbone=dict(tap=dict(num_branches=4)))

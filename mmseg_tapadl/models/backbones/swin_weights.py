@@ -1,0 +1,162 @@
+"""Swin's weights under mmseg's names, those of timm or of the original release; other windows resampled.
+
+mmseg numbers what halves the grid with the stage before it and reads its four neighbours row by row, channel by
+channel; timm (1.0.31) numbers it with the stage behind it and, like the original, reads them column by column, all
+channels of one after the other.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from timm.layers import resize_rel_pos_bias_table_simple
+from torch import Tensor, nn
+
+from mmseg_tapadl.utils.errors import InputError
+
+FORMS = (
+    "mmseg's ('patch_embed.projection.weight', 'stages.0.blocks.0.attn.w_msa.qkv.weight', ...), "
+    "timm's ('patch_embed.proj.weight', 'layers.0.blocks.0.attn.qkv.weight', 'layers.1.downsample.reduction.weight', ...) or "
+    "the original's ('layers.0.downsample.reduction.weight', ...)"
+)
+_RENAMES = (
+    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
+    (r'^layers\.', 'stages.'),
+    (r'\.attn\.(?=qkv|proj|relative_position_bias_table)', '.attn.w_msa.'),
+    (r'\.mlp\.fc1\.', '.ffn.layers.0.0.'),
+    (r'\.mlp\.fc2\.', '.ffn.layers.1.'),
+)
+# The classifier with its norm, and what follows from the sizes.
+_NOT_NEEDED = r'norm\.(weight|bias)|head\..*|.*\.(attn_mask|relative_position_index)'
+# What a classifier's weights lack: the features' norms. TAP starts anew, too.
+_MAY_LACK = r'norm\d+\.(weight|bias)|.*\.dilation_predictor\..*'
+_TABLE = '.relative_position_bias_table'
+_INDEX = '.relative_position_index'
+_SHOWN = 4
+
+
+def to_mmseg_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Swin's weights under mmseg's names; those that have them already are returned as they are.
+
+    Args:
+        weights: An encoder or classifier, without prefixes.
+
+    Raises:
+        InputError: Names of none of the three forms.
+    """
+    if 'patch_embed.projection.weight' in weights:
+        return dict(weights)
+    if not {'patch_embed.proj.weight', f'layers.0.blocks.0.attn{_TABLE}'} <= set(weights):
+        lacking = next(
+            key
+            for key in ('patch_embed.proj.weight', f'layers.0.blocks.0.attn{_TABLE}')
+            if key not in weights
+        )
+        raise InputError(
+            f"no Swin: '{lacking}' is missing among {', '.join(list(weights)[:_SHOWN])}, ...; expected {FORMS}"
+        )
+    is_original = 'layers.0.downsample.reduction.weight' in weights
+    converted = {}
+    for key, value in weights.items():
+        if re.fullmatch(_NOT_NEEDED, key):
+            continue
+        if '.downsample.' in key:
+            value = reordered(value, key)
+            if not is_original:
+                key = re.sub(r'(?<=^layers\.)\d+', lambda match: str(int(match[0]) - 1), key)
+        for pattern, name in _RENAMES:
+            key = re.sub(pattern, name, key)
+        converted[key] = value
+    return converted
+
+
+def reordered(value: Tensor, key: str) -> Tensor:
+    """The last axis of a downsampling weight, four neighbours of C channels each, in mmseg's order.
+
+    Raises:
+        InputError: An axis that is not four times something.
+    """
+    if value.ndim == 0 or value.shape[-1] % 4:
+        raise InputError(f"'{key}' is {tuple(value.shape)}; expected a last axis of four times the channels")
+    # (columns, rows, channels) to (channels, rows, columns).
+    return value.unflatten(-1, (2, 2, -1)).transpose(-1, -3).flatten(-3)
+
+
+def fit_swin_weights(encoder: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Loads weights of any of the three forms, all or nothing; position biases of another window are resampled.
+
+    Args:
+        encoder: With mmseg's names. Its feature norms and TAP keep what they have where the weights lack them.
+        weights: An encoder or classifier, without prefixes.
+        source: Names them in errors.
+
+    Raises:
+        InputError: Another form or size: with the keys and what was expected.
+    """
+    own = encoder.state_dict()
+    try:
+        found = as_own(weights, own)
+    except InputError as error:
+        raise InputError(f'{source}: {error}') from None
+    faults = {
+        'missing': [
+            f'{k} {tuple(own[k].shape)}' for k in own if k not in found and not re.fullmatch(_MAY_LACK, k)
+        ],
+        'unknown': [k for k in found if k not in own and not re.fullmatch(_NOT_NEEDED, k)],
+        'of another shape': [
+            f'{k} {tuple(v.shape)} for {tuple(own[k].shape)}'
+            for k, v in found.items()
+            if k in own and v.shape != own[k].shape
+        ],
+    }
+    told = '; '.join(f'{len(keys)} {what}: {listed(keys)}' for what, keys in faults.items() if keys)
+    if told:
+        raise InputError(f'{source}: weights of another model: {told}')
+    encoder.load_state_dict({k: v for k, v in found.items() if k in own}, strict=False)
+
+
+def as_own(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of any of the three forms under the names of an encoder, with its windows.
+
+    Args:
+        weights: An encoder or classifier, without prefixes.
+        own: The encoder's. What follows from its sizes (indices of positions) is taken from here.
+
+    Raises:
+        InputError: Another form, or a table of position biases that is that of no window.
+    """
+    indices = {key: value for key, value in own.items() if key.endswith(_INDEX)}
+    return fitted_tables(to_mmseg_keys(weights), own) | indices
+
+
+def fitted_tables(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with each table of position biases resampled (bicubic, as mmseg and timm do) to the own windows.
+
+    Raises:
+        InputError: A table that is that of no window.
+    """
+    fitted = dict(weights)
+    for key, table in weights.items():
+        if not key.endswith(_TABLE) or key not in own or table.shape == own[key].shape:
+            continue
+        side = round(table.shape[0] ** 0.5) if table.ndim == 2 else 0
+        if (
+            table.ndim != 2
+            or side * side != table.shape[0]
+            or side % 2 == 0
+            or table.shape[1] != own[key].shape[1]
+        ):
+            raise InputError(
+                f"'{key}' is {tuple(table.shape)}; expected {tuple(own[key].shape)}, or for another window of w x w tokens "
+                f'((2w - 1)^2, {own[key].shape[1]})'
+            )
+        window = (round(own[key].shape[0] ** 0.5) + 1) // 2
+        with torch.no_grad():
+            resized = resize_rel_pos_bias_table_simple(table.float(), (window, window), tuple(own[key].shape))
+        fitted[key] = resized.to(table.dtype)
+    return fitted
+
+
+def listed(keys: Sequence[str]) -> str:
+    """The first few, in one line."""
+    return ', '.join(keys[:_SHOWN]) + (', ...' if len(keys) > _SHOWN else '')
