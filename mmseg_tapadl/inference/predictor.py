@@ -1,12 +1,15 @@
-"""One segmentor, ready to label pictures from files."""
+"""One segmentor of mmseg, ready to label pictures."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmseg.structures import SegDataSample
 from tqdm import tqdm
 
 from mmseg_tapadl.agreement import check_agreement
@@ -16,13 +19,14 @@ from mmseg_tapadl.checkpoints.loaded_model import build_loaded_model
 from mmseg_tapadl.evaluation.overlay import overlay_labels
 from mmseg_tapadl.evaluation.result_files import ResultFiles, label_map
 from mmseg_tapadl.evaluation.seen_pictures import loading_position, loads_labels, picture_as_seen
+from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.names_and_colours import names_and_colours
 from mmseg_tapadl.inference.sources import find_pictures
-from mmseg_tapadl.utils import InputError, shown
+from mmseg_tapadl.utils import InputError, sha256_of, shown
 from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 
-class Predictor:
+class Predictor(PicturePredictor):
     """Builds a segmentor once and labels pictures with it, loaded and brought to size as the config tests.
 
     Args:
@@ -43,6 +47,11 @@ class Predictor:
     def __init__(self, cfg: Config, checkpoint: str | Path, *, device: str | None = None):
         import mmseg_tapadl.register  # noqa: F401  what the config names
 
+        self.name = Path(cfg.filename or 'model').stem
+        self._digests = {
+            'config': hashlib.sha256(cfg.pretty_text.encode()).hexdigest(),
+            'checkpoint': sha256_of(checkpoint) if Path(checkpoint).is_file() else str(checkpoint),
+        }
         self.model, meta = build_loaded_model(cfg, checkpoint, device=device)
         check_agreement(cfg, (), weights=str(checkpoint), trained=dataset_meta_of(meta).get('classes'))
         transforms = Compose(_test_pipeline(cfg)).transforms
@@ -55,18 +64,25 @@ class Predictor:
         self._transforms = transforms[loading + 1 :]
         self._suffixes = [leaf['img_suffix'] for leaf in _leaves(cfg) if leaf.get('img_suffix')]
         named = names_and_colours(meta, cfg, self.model.num_classes)
-        self.classes: tuple[str, ...] = named.classes
-        self.palette: list[list[int]] = named.palette
+        self.classes: tuple[str, ...] = named.classes  # type: ignore[assignment]
+        self.palette: list[list[int]] = named.palette  # type: ignore[assignment]
 
     def labels(self, picture: np.ndarray) -> np.ndarray:
         """Labels a BGR picture (H, W, 3), uint8; returns class ids (H, W), uint8 (uint16 beyond 256 classes)."""
-        size = picture.shape[:2]
-        return self._predict({'img': picture, 'img_path': None, 'img_shape': size, 'ori_shape': size})
+        return label_map(self._predict(_loaded(picture)).labels[None])
+
+    def predict(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
+        """Labels RGB pictures (H, W, 3), uint8, as :mod:`mmseg_tapadl.inference.interface` says."""
+        return [self._predict(_loaded(picture[:, :, ::-1].copy())) for picture in pictures]
+
+    def identity(self) -> dict[str, Any]:
+        """The digests of the config and of the checkpoint."""
+        return {'kind': 'mmseg', **self._digests}
 
     @torch.no_grad()
-    def _predict(self, loaded: dict) -> np.ndarray:
+    def _predict(self, loaded: dict) -> Prediction:
         sample = Compose(self._transforms)(loaded)
-        return label_map(self.model.test_step(pseudo_collate([sample]))[0].pred_sem_seg.data)
+        return prediction_of_sample(self.model.test_step(pseudo_collate([sample]))[0])
 
     def label_file(self, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         """Labels a picture from a file.
@@ -83,7 +99,7 @@ class Predictor:
         except Exception as error:  # decoders raise many kinds
             reason = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'{shown(path)}: not a readable picture ({shown(reason)})') from error
-        return self._predict(loaded), seen
+        return label_map(self._predict(loaded).labels[None]), seen
 
     def predict_files(self, source: str | Path, out: str | Path) -> Iterator[tuple[Path, np.ndarray]]:
         """Labels a picture or every picture below a folder and writes both results of each.
@@ -110,6 +126,22 @@ class Predictor:
             label_files.save(path, labels)
             overlay_files.save(path, overlay[:, :, ::-1])
             yield path, labels
+
+
+def _loaded(picture: np.ndarray) -> dict:
+    """A BGR picture as the pipeline has it after loading."""
+    size = picture.shape[:2]
+    return {'img': picture, 'img_path': None, 'img_shape': size, 'ori_shape': size}
+
+
+def prediction_of_sample(sample: SegDataSample) -> Prediction:
+    """The prediction in a sample that mmseg has labelled; a binary head has one channel, the logit of class 1."""
+    labels = sample.pred_sem_seg.data[0]
+    logits = sample.seg_logits.data if 'seg_logits' in sample else None
+    if logits is not None and logits.shape[0] == 1:
+        positive = logits.float().sigmoid()
+        return Prediction(labels, probabilities=torch.cat([1 - positive, positive]))
+    return Prediction(labels, logits=logits)
 
 
 def _leaves(cfg: Config) -> list[dict]:

@@ -3,16 +3,24 @@
 import copy
 import errno
 import os
+import re
 import signal
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, init_dist, is_main_process
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
+from mmseg_tapadl.datasets.named_data import read_data
 from mmseg_tapadl.engine.launching import prepare_processes
+from mmseg_tapadl.inference.adapters.python_function import PythonFunction
+from mmseg_tapadl.inference.checked import PredictionError
+from mmseg_tapadl.inference.interface import PicturePredictor
 from mmseg_tapadl.robustness.example_strips import best_and_worst, examples_of
+from mmseg_tapadl.robustness.measured_model import MeasuredConfig, MeasuredModel, MeasuredPredictor
 from mmseg_tapadl.robustness.report import write_report
 from mmseg_tapadl.robustness.results import build_results, write_results
 from mmseg_tapadl.robustness.sweep import Sweep, SweepOptions, prepare_sweep
@@ -21,21 +29,48 @@ from mmseg_tapadl.utils import DiskFullError, InputError, RunStopped, SampleErro
 
 @plain_readers()
 def measure(
-    config: Config, options: SweepOptions, *, name: str | None = None, launcher: str = 'none'
+    model: Config | PicturePredictor | Callable,
+    data: SweepOptions | str | os.PathLike | Mapping[str, Any] | Config,
+    *,
+    preset: str = 'cityscapes-c',
+    corruptions: Sequence[str] | None = None,
+    severities: Sequence[int] | None = None,
+    work_dir: str | os.PathLike | None = None,
+    seed: int = 0,
+    channel_order: str = 'bgr',
+    pregenerated: str | None = None,
+    class_map: Mapping[str, str | None] | None = None,
+    fresh: bool = False,
+    name: str | None = None,
+    launcher: str = 'none',
 ) -> dict:
     """Runs (or continues) a sweep and writes ``robustness.json``, ``robustness.csv`` and ``report.html``.
 
     Args:
-        config: Any mmseg 1.x config.
-        options: What to measure.
-        name: The model's name in the report; by default the config's.
+        model: A predictor (:mod:`mmseg_tapadl.inference.interface`), a function ``predict(image)``
+            (:class:`~mmseg_tapadl.inference.adapters.python_function.PythonFunction`), or any mmseg 1.x config.
+        data: What to measure a predictor or function on, as
+            :func:`~mmseg_tapadl.datasets.named_data.read_data` takes it. With a config: :class:`SweepOptions`, in
+            place of the arguments up to ``fresh``.
+        preset: A key of :data:`~mmseg_tapadl.evaluation.robustness_presets.PRESETS`.
+        corruptions: Only these, None for the preset's.
+        severities: Only these, None for the preset's.
+        work_dir: Where cells and results go; by default ``work_dirs/<name>_robustness/<preset>``.
+        seed: Of the random corruptions.
+        channel_order: ``'bgr'`` or ``'rgb'``: how the corruptions get the picture; the model always gets RGB.
+        pregenerated: A pre-generated Cityscapes-C to read corrupted pictures from.
+        class_map: Name of the model: name of the data set (or None), where they are not the same but for case,
+            spaces, ``_`` and ``-``.
+        fresh: Throw the cells of a former sweep away.
+        name: The model's name in the report; by default the config's, or the predictor's.
         launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
 
     Returns:
         The content of ``robustness.json``.
 
     Raises:
-        InputError: For a config, choice or data set that cannot be measured.
+        InputError: For a config, choice or data set that cannot be measured, a model of other classes.
+        PredictionError: For a model that failed or gave what is no prediction; it names the picture.
         SampleError: For a picture or label that cannot be used.
         SweepMismatch: When the work dir holds another sweep.
         RunStopped: On Ctrl-C; finished cells are kept.
@@ -43,19 +78,59 @@ def measure(
     """
     import mmseg_tapadl.register  # noqa: F401  what the config names
 
-    _start_processes(config, launcher)
+    if isinstance(data, SweepOptions):
+        if not isinstance(model, Config):
+            raise InputError(
+                'SweepOptions go with a config; give a predictor its data set and the choices by name'
+            )
+        options = data
+        measured: MeasuredModel = MeasuredConfig(model, str(options.checkpoint))
+        measured.name = name or measured.name
+    else:
+        if isinstance(model, Config):
+            raise InputError(
+                'a config needs SweepOptions(checkpoint=..., work_dir=...) as the second argument'
+            )
+        predictor = model if isinstance(model, PicturePredictor) else PythonFunction(model)
+        name = name or predictor.name
+        options = SweepOptions(
+            checkpoint=None,
+            work_dir=Path(work_dir or default_work_dir(name, preset)),
+            preset=preset,
+            corruptions=None if corruptions is None else list(corruptions),
+            severities=None if severities is None else list(severities),
+            seed=seed,
+            channel_order=channel_order,
+            pregenerated=pregenerated,
+            fresh=fresh,
+        )
+        measured = MeasuredPredictor(predictor, read_data(data), name=name, class_map=class_map)
+        if predictor.unknown:
+            _say(f'note: {predictor.unknown}')
+    return _measure(measured, options, launcher)
+
+
+def default_work_dir(name: str, preset: str) -> Path:
+    """``work_dirs/<name>_robustness/<preset>``, the name as a file may bear it."""
+    return Path('work_dirs') / f'{re.sub(r"[^-.+=@,()0-9A-Za-z]+", "_", name)}_robustness' / preset
+
+
+def _measure(model: MeasuredModel, options: SweepOptions, launcher: str) -> dict:
+    _start_processes(model.config, launcher)
     try:
-        sweep = prepare_sweep(config, options)
+        sweep = prepare_sweep(model, options)
     except InputError:
         raise
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError) as error:
         # What mmseg says of a config or a data set that cannot be built.
-        raise InputError(f'{config.filename}: {error}') from error
+        raise InputError(f'{model.config.filename or model.name}: {error}') from error
     try:
         sweep.run(say=_say)
-        return _write(sweep, name or Path(config.filename or 'model').stem)
+        return _write(sweep)
     except SampleError as error:
         raise SampleError(f'{error}. {_kept(sweep)}') from error
+    except PredictionError as error:
+        raise PredictionError(f'{error}. {_kept(sweep)}') from error
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -83,11 +158,10 @@ def _say(text: str) -> None:
         print(text, flush=True)
 
 
-def _write(sweep: Sweep, name: str) -> dict:
+def _write(sweep: Sweep) -> dict:
     facts = {
         'preset': sweep.options.preset,
-        'config': sweep.config.filename,
-        'checkpoint': os.path.abspath(sweep.options.checkpoint),
+        **sweep.model.facts(),
         'seed': sweep.options.seed,
         'channel_order': sweep.options.channel_order,
         'pictures': {'count': len(sweep.clean), 'sha256': sweep.store.identity['pictures']},
@@ -95,7 +169,7 @@ def _write(sweep: Sweep, name: str) -> dict:
         'sweep': sweep.store.digest,
         'versions': sweep.store.identity['versions'],
     }
-    results = build_results(sweep.records, name=name, facts=facts)
+    results = build_results(sweep.records, name=sweep.model.name, facts=facts)
     if is_main_process():
         written = write_results(results, sweep.options.work_dir)
         examples = {cell: examples_of(sweep, cell) for cell in dict.fromkeys(best_and_worst(sweep.records))}

@@ -86,10 +86,33 @@ def dataset_parts(dataset: dict) -> Iterator[dict]:
         yield from dataset_parts(part)
 
 
+def pictures_only(dataset: dict) -> dict:
+    """A data set's config whose pipelines load the picture and its label and change neither.
+
+    Args:
+        dataset: The config; wrappers are looked through.
+
+    Raises:
+        InputError: When a pipeline has no transform that loads pictures from files.
+    """
+    if 'dataset' in dataset:
+        return {**dataset, 'dataset': pictures_only(dataset['dataset'])}
+    if 'datasets' in dataset:
+        return {**dataset, 'datasets': [pictures_only(part) for part in dataset['datasets']]}
+    pipeline = list(dataset.get('pipeline') or ())
+    labels = [step for step in pipeline if 'LoadAnnotations' in getattr(_class_of(step), '__name__', '')]
+    loading = pipeline[_loading_position(pipeline)]
+    return {**dataset, 'pipeline': [loading, *labels, dict(type='PackSegInputs', _scope_='mmseg')]}
+
+
+def _class_of(transform: dict) -> Any:
+    cls = transform['type']
+    return TRANSFORMS.get(cls) if isinstance(cls, str) else cls
+
+
 def _loading_position(pipeline: list[dict]) -> int:
     for position, transform in enumerate(pipeline):
-        cls = transform['type']
-        cls = TRANSFORMS.get(cls) if isinstance(cls, str) else cls
+        cls = _class_of(transform)
         if isinstance(cls, type) and (issubclass(cls, LoadImageFromFile) or 'LoadImage' in cls.__name__):
             return position
     names = ', '.join(str(transform.get('type')) for transform in pipeline)

@@ -10,13 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
-from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader
 
-from mmseg_tapadl.engine.equal_sizes import parts_of_one_size
 from mmseg_tapadl.evaluation.class_counts import percentages, score_sample
 from mmseg_tapadl.evaluation.robustness_presets import Cell
 from mmseg_tapadl.robustness.bootstrap import RESAMPLES, pack, poisson_weights, resampled_miou
+from mmseg_tapadl.robustness.measured_model import MeasuredModel
 
 
 class CellCounts:
@@ -55,22 +54,20 @@ class CellCounts:
 
 @torch.no_grad()
 def run_cell(
-    model: torch.nn.Module,
+    model: MeasuredModel,
     loader: DataLoader,
     *,
     classes: list[str],
     ignore_index: int = 255,
-    half_precision: bool = False,
     on_pictures: Callable[[int], None] = lambda count: None,
 ) -> CellCounts:
     """Predicts and counts this process's share of a cell, then adds all processes' counts up.
 
     Args:
-        model: In evaluation mode, on its device.
+        model: What is measured.
         loader: From :func:`mmseg_tapadl.robustness.cell_data.loader_for`.
         classes: Names of the C classes.
         ignore_index: Label value whose pixels do not count.
-        half_precision: Predict under autocast, as the config's test loop asks.
         on_pictures: Told the number of pictures after every batch.
 
     Returns:
@@ -78,14 +75,11 @@ def run_cell(
     """
     counts = CellCounts(len(classes))
     for indices, batch in zip(loader.batch_sampler, loader, strict=True):
-        for places, part in parts_of_one_size(batch):
-            with autocast(enabled=half_precision):
-                samples = model.test_step(part)
-            for place, sample in zip(places, samples, strict=True):
-                scored = score_sample(sample.to_dict(), num_classes=len(classes), ignore_index=ignore_index)
-                counts.add(indices[place], scored)
+        for place, sample, _ in model.answers(batch):
+            scored = score_sample(sample.to_dict(), num_classes=len(classes), ignore_index=ignore_index)
+            counts.add(indices[place], scored)
         on_pictures(len(indices))
-    counts.gather(next(model.parameters()).device)
+    counts.gather(model.device)
     return counts
 
 

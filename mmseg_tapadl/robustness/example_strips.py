@@ -57,7 +57,7 @@ def examples_of(sweep: Sweep, cell: Cell, count: int = 2) -> list[Example]:
 def _example(sweep: Sweep, dataset: Any, index: int, palette: Sequence[Sequence[int]]) -> Example:
     chosen = torch.utils.data.Subset(dataset, [index])
     (batch,) = loader_for(chosen, batch_size=1, num_workers=0)
-    sample = sweep.ready_model().test_step(batch)[0]
+    ((_, sample, _),) = sweep.model.answers(batch)
     picture = SeenPictures(dataset).picture(sample.img_path)
     predicted = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)
     labelled = sample.gt_sem_seg.data.squeeze(0).cpu().numpy().astype(np.int64)

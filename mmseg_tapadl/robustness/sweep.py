@@ -9,17 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
-from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from mmseg_tapadl.agreement import check_agreement, scored_void
-from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
-from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
+from mmseg_tapadl.agreement import scored_void
 from mmseg_tapadl.datasets.corruptions import picture_identity, warm_up
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, select_cells
 from mmseg_tapadl.robustness.bootstrap import BOOTSTRAP_VERSION
@@ -31,9 +27,9 @@ from mmseg_tapadl.robustness.cell_data import (
 )
 from mmseg_tapadl.robustness.cell_runner import cell_record, rank_and_processes, run_cell
 from mmseg_tapadl.robustness.cell_store import CellStore
-from mmseg_tapadl.robustness.sweep_model import build_model
-from mmseg_tapadl.utils import InputError, sha256_of
-from mmseg_tapadl.utils.config_values import digest_of, without_neutral
+from mmseg_tapadl.robustness.measured_model import MeasuredConfig, MeasuredModel
+from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils.config_values import digest_of
 from mmseg_tapadl.version import __version__
 
 # A change of any of these may change a pixel or a prediction.
@@ -48,7 +44,7 @@ class SweepOptions:
     """What to measure.
 
     Attributes:
-        checkpoint: Path of the weights.
+        checkpoint: Path of the weights of a config; None for a model that is not told by a config.
         work_dir: Where cells and results go.
         preset: A key of :data:`~mmseg_tapadl.evaluation.robustness_presets.PRESETS`.
         corruptions: Only these, None for the preset's.
@@ -59,7 +55,7 @@ class SweepOptions:
         fresh: Throw the cells of a former sweep away.
     """
 
-    checkpoint: str
+    checkpoint: str | None
     work_dir: Path
     preset: str = 'cityscapes-c'
     corruptions: list[str] | None = None
@@ -79,21 +75,19 @@ class Sweep:
     """A sweep that is ready to run, or has run.
 
     Attributes:
-        config: The model's config.
+        model: What is measured; built when first needed.
         options: What to measure.
         clean: The data set without corruption.
         store: The finished cells.
         records: Those of this sweep, by cell; complete after :meth:`run`.
-        model: Built when first needed.
         skipped: How many cells were there already.
     """
 
-    config: Config
+    model: MeasuredModel
     options: SweepOptions
     clean: Any
     store: CellStore
     records: dict[Cell, dict] = field(default_factory=dict)
-    model: torch.nn.Module | None = None
     skipped: int = 0
 
     @property
@@ -109,18 +103,12 @@ class Sweep:
     def dataset(self, cell: Cell) -> Dataset:
         """The pictures of a cell."""
         return dataset_for_cell(
-            self.config.test_dataloader.dataset,
+            self.model.config.test_dataloader.dataset,
             cell,
             seed=self.options.seed,
             channel_order=self.options.channel_order,
             pregenerated=self.options.pregenerated,
         )
-
-    def ready_model(self) -> torch.nn.Module:
-        """The model, built at the first call."""
-        if self.model is None:
-            self.model = build_model(self.config, self.options.checkpoint)
-        return self.model
 
     def run(self, say: Callable[[str], None] = print) -> None:
         """Measures every cell that is not finished yet.
@@ -141,7 +129,7 @@ class Sweep:
             say(f'skipped {self.skipped} finished cells of {len(self.cells)}, {len(left)} left')
         if not left:
             return
-        model = self.ready_model()
+        self.model.prepare()
         warm_up(tuple(cell.corruption for cell in left))
         rank, processes = rank_and_processes()
         share = sum(len(batch) for batch in self._loader(self.clean, rank, processes).batch_sampler)
@@ -158,11 +146,10 @@ class Sweep:
                 progress.set_description(cell.name.replace('_', ' '))
                 start = time.perf_counter()
                 counts = run_cell(
-                    model,
+                    self.model,
                     self._loader(self.dataset(cell), rank, processes),
                     classes=self.classes,
                     ignore_index=self.ignore_index,
-                    half_precision=bool((self.config.get('test_cfg') or {}).get('fp16', False)),
                     on_pictures=progress.update,
                 )
                 record = cell_record(cell, counts, self.classes, time.perf_counter() - start)
@@ -179,10 +166,10 @@ class Sweep:
     @property
     def ignore_index(self) -> int:
         """The label value that does not count, as a metric of the config says, or else the data set."""
-        return scored_void(self.config)
+        return scored_void(self.model.config)
 
     def _loader(self, dataset: Dataset, rank: int, processes: int):
-        settings = self.config.test_dataloader
+        settings = self.model.config.test_dataloader
         return loader_for(
             dataset,
             batch_size=int(settings.get('batch_size', 1)),
@@ -192,54 +179,50 @@ class Sweep:
         )
 
 
-def prepare_sweep(config: Config, options: SweepOptions) -> Sweep:
+def prepare_sweep(model: MeasuredModel | Config, options: SweepOptions) -> Sweep:
     """Checks everything that can be checked before the model is built, and takes the work dir.
 
     Args:
-        config: Any mmseg 1.x config with a ``test_dataloader``.
+        model: What to measure; a config with a ``test_dataloader`` is measured with the checkpoint of the options.
         options: What to measure.
 
     Raises:
         InputError: For an unknown preset, corruption or severity, a config without test data, data or a
-            checkpoint that are missing.
+            checkpoint that are missing, a model of other classes.
         SweepMismatch: When the work dir holds another sweep.
     """
     from mmseg.utils import register_all_modules
 
     cells = options.cells()
-    if not config.get('test_dataloader'):
-        raise InputError(f'{config.filename} has no test_dataloader, so there is nothing to measure on')
-    if not os.path.isfile(options.checkpoint):
-        hint = '; download it and name the file by its path' if '://' in str(options.checkpoint) else ''
-        raise InputError(f'the checkpoint {options.checkpoint} does not exist{hint}')
+    if isinstance(model, Config):
+        model = MeasuredConfig(model, str(options.checkpoint))
+    config = model.config
     register_all_modules(init_default_scope=False)
     init_default_scope(config.get('default_scope', 'mmseg'))
-    meta = load_plain(options.checkpoint).get('meta')
-    for note in check_agreement(
-        config, ('test',), weights=options.checkpoint, trained=dataset_meta_of(meta).get('classes')
-    ):
-        print_log(note, logger='current')
+    model.check()
     clean = dataset_for_cell(
         config.test_dataloader.dataset, CLEAN, seed=options.seed, channel_order=options.channel_order
     )
     if len(clean) == 0:
         raise InputError('the test data set of the config holds no picture; check its data_root')
+    for note in model.check_classes(list(clean.metainfo.get('classes') or ())):
+        if is_main_process():
+            print(note, flush=True)
     if options.pregenerated is not None:
         check_pregenerated(options.pregenerated, clean, config.test_dataloader.dataset, cells)
-    store = CellStore(options.work_dir, sweep_identity(config, options, clean))
+    store = CellStore(options.work_dir, sweep_identity(model, options, clean))
     if is_main_process():
         store.open(fresh=options.fresh)
     barrier()
-    return Sweep(config=config, options=options, clean=clean, store=store)
+    return Sweep(model=model, options=options, clean=clean, store=store)
 
 
-def sweep_identity(config: Config, options: SweepOptions, clean: Any) -> dict[str, Any]:
+def sweep_identity(model: MeasuredModel, options: SweepOptions, clean: Any) -> dict[str, Any]:
     """All that the numbers of a sweep depend on; two sweeps of equal identity may share cells."""
     root = getattr(clean, 'data_root', None)
     pictures = [picture_identity(path, root) for path in picture_paths(clean)]
     return {
-        'config': digest_of(without_neutral(config.to_dict())),
-        'checkpoint': sha256_of(options.checkpoint),
+        **model.identity(),
         'preset': options.preset,
         'cells': [cell.name for cell in options.cells()],
         'seed': options.seed,

@@ -1,0 +1,134 @@
+"""Predictions that keep the contract of :mod:`mmseg_tapadl.inference.interface`, or an error with the picture's name."""
+
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
+from mmseg_tapadl.utils import InputError, shown
+
+# Probabilities may have been half precision numbers on their way.
+_TOLERANCE = 1e-2
+
+
+class PredictionError(InputError):
+    """A model broke the contract, or failed; the message names the picture."""
+
+
+def checked_predictions(
+    predictor: PicturePredictor,
+    pictures: Sequence[np.ndarray],
+    names: Sequence[str],
+    *,
+    num_classes: int | None,
+) -> list[Prediction]:
+    """Predicts, and compares what comes back with the contract.
+
+    Args:
+        predictor: The model.
+        pictures: Each (H, W, 3), uint8, RGB.
+        names: Of the pictures, for errors.
+        num_classes: C; None: any id is taken.
+
+    Raises:
+        PredictionError: The model failed, changed a picture, or gave labels or probabilities of another size, type or
+            range.
+    """
+    kept = [picture.copy() for picture in pictures]
+    try:
+        predictions = predictor.predict(pictures)
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        # Where the user's own code stopped says more than the place in a library below it.
+        at = next((frame for frame in reversed(frames) if 'site-packages' not in frame.filename), frames[-1])
+        reason = ' '.join(str(error).split())
+        raise PredictionError(
+            f'{_names(names)}: the model failed ({shown(at.filename)}, line {at.lineno}): '
+            f'{type(error).__name__}{": " if reason else ""}{reason}'
+        ) from error
+    if not isinstance(predictions, (list, tuple)) or len(predictions) != len(pictures):
+        given = (
+            f'{len(predictions)}' if isinstance(predictions, (list, tuple)) else type(predictions).__name__
+        )
+        raise PredictionError(
+            f'{_names(names)}: the model gave {given} for {len(pictures)} pictures; a list of one Prediction each is needed'
+        )
+    for name, picture, before, prediction in zip(names, pictures, kept, predictions, strict=True):
+        if not np.array_equal(picture, before):
+            raise PredictionError(
+                f'{shown(name)}: the model changed the picture that it was given; let it work on a copy (image.copy())'
+            )
+        check_prediction(prediction, picture.shape[:2], name, num_classes=num_classes)
+    return list(predictions)
+
+
+def check_prediction(
+    prediction: Prediction, size: tuple[int, int], name: str, *, num_classes: int | None
+) -> None:
+    """Raises :class:`PredictionError` where a prediction of a picture of ``size`` (H, W) is not as agreed."""
+    labels = prediction.labels
+    if not isinstance(labels, Tensor) or labels.dtype == torch.bool or labels.is_floating_point():
+        _refuse(name, f'labels of type {_kind(labels)}; whole numbers (an integer type) are needed')
+    _check_size(labels, size, name, 'labels')
+    low, high = (int(value) for value in torch.aminmax(labels.long()))
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        wrong = low if low < 0 else high
+        _refuse(
+            name,
+            f'label {wrong}, which is no class'
+            + (f': there are {num_classes}, 0 to {num_classes - 1}' if num_classes is not None else ''),
+        )
+    if prediction.logits is not None:
+        _check_size(prediction.logits, size, name, 'logits', channels=num_classes)
+        if bool(prediction.logits.isnan().any()):
+            _refuse(name, 'logits that are NaN')
+        return
+    if prediction.probabilities is not None:
+        _check_range(prediction.probabilities, name, 'probabilities')
+        _check_size(prediction.probabilities, size, name, 'probabilities', channels=num_classes)
+        sums = prediction.probabilities.double().sum(dim=0)
+        furthest = float(sums.flatten()[int((sums - 1).abs().argmax())])
+        if abs(furthest - 1) > _TOLERANCE:
+            _refuse(name, f'probabilities that do not sum to 1 (a pixel has {furthest:.4g}); apply a softmax')
+    if prediction.confidence is not None:
+        _check_range(prediction.confidence, name, 'confidence')
+        _check_size(prediction.confidence, size, name, 'confidence')
+
+
+def _check_size(
+    values: Tensor, size: tuple[int, int], name: str, what: str, *, channels: int | None = -1
+) -> None:
+    """``channels`` of -1: there is no such axis; None: there may be any number."""
+    dimensions = 2 if channels == -1 else 3
+    if values.ndim == dimensions and tuple(values.shape[-2:]) == tuple(size):
+        if channels in (-1, None) or values.shape[0] == channels:
+            return
+        _refuse(name, f'{what} of {values.shape[0]} classes; the labels have {channels}')
+    wanted = '({}, {})'.format(*size) if dimensions == 2 else '({}, {}, {})'.format(channels or 'C', *size)
+    _refuse(name, f'{what} of shape {tuple(values.shape)}; the picture needs {wanted}')
+
+
+def _check_range(values: Tensor, name: str, what: str) -> None:
+    if not isinstance(values, Tensor) or not values.is_floating_point():
+        _refuse(name, f'{what} of type {_kind(values)}; floating values from 0 to 1 are needed')
+    if bool(values.isnan().any()):
+        _refuse(name, f'{what} that are NaN')
+    low, high = (float(value) for value in torch.aminmax(values))
+    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+        _refuse(name, f'{what} from {low:.4g} to {high:.4g}; they must lie in 0 to 1')
+
+
+def _kind(values: object) -> str:
+    return str(getattr(values, 'dtype', type(values).__name__))
+
+
+def _refuse(name: str, fault: str) -> NoReturn:
+    raise PredictionError(f'{shown(name)}: the model gave {fault}')
+
+
+def _names(names: Sequence[str]) -> str:
+    return ', '.join(shown(name) for name in names)

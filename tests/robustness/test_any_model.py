@@ -1,0 +1,217 @@
+"""Models that no config of mmseg describes, measured beside the same model under its config."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmseg_tapadl.datasets.named_data import read_data
+from mmseg_tapadl.inference.checked import PredictionError
+from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
+from mmseg_tapadl.inference.predictor import Predictor
+from mmseg_tapadl.robustness.benchmark import measure
+from mmseg_tapadl.robustness.cell_store import SweepMismatch
+from mmseg_tapadl.utils import InputError
+
+CHOICE = dict(corruptions=['gaussian_noise', 'fog'], severities=[1, 3])
+ONE = dict(corruptions=['contrast'], severities=[1])
+
+
+def thirds(image):
+    """A model of three classes by place alone."""
+    rows = np.arange(image.shape[0]) * 3 // image.shape[0]
+    return np.broadcast_to(rows[:, None], image.shape[:2]).astype(np.int64)
+
+
+@pytest.fixture(scope='module')
+def plain(tiny):
+    """The tiny model as a function; its pictures need no bringing to size."""
+    return Predictor(Config.fromfile(tiny / 'model.py'), tiny / 'model.pth', device='cpu')
+
+
+def test_a_function_gives_the_numbers_of_the_config(tiny, finished, plain, tmp_path):
+    seen = []
+
+    def predict(image):
+        seen.append((image.shape, image.dtype, image.flags.c_contiguous))
+        return plain.labels(np.ascontiguousarray(image[:, :, ::-1]))
+
+    found = measure(predict, tiny / 'data', work_dir=tmp_path, **CHOICE)
+    config = json.loads((finished / 'robustness.json').read_text())
+    assert [cell['pixels'] for cell in [found['clean'], *found['cells']]] == [
+        cell['pixels'] for cell in [config['clean'], *config['cells']]
+    ]
+    assert set(seen) == {((48, 64, 3), np.dtype('uint8'), True)}
+    assert found['model']['kind'] == 'python' and len(found['model']['sha256']) == 64
+    assert 'kind: python' in (tmp_path / 'report.html').read_text()
+
+
+def test_a_predictor_and_a_config_for_its_data(tiny, finished, plain, tmp_path):
+    found = measure(plain, tiny / 'model.py', work_dir=tmp_path, name='as a predictor', **CHOICE)
+    config = json.loads((finished / 'robustness.json').read_text())
+    assert found['name'] == 'as a predictor'
+    assert found['clean']['pixels'] == config['clean']['pixels'] and found['mPC'] == config['mPC']
+
+
+def test_going_on_and_another_model(tiny, tmp_path, capsys):
+    (tmp_path / 'one.py').write_text('def predict(image):\n    return image[..., 0] // 16\n')
+    from mmseg_tapadl.inference.open_model import open_model
+
+    first = measure(
+        open_model(f'python:{tmp_path}/one.py:predict'), tiny / 'data', work_dir=tmp_path / 'w', **ONE
+    )
+    assert first['name'] == 'one:predict'
+    assert measure(
+        open_model(f'python:{tmp_path}/one.py:predict'), tiny / 'data', work_dir=tmp_path / 'w', **ONE
+    )
+    assert 'skipped 2 finished cells of 2' in capsys.readouterr().out
+    (tmp_path / 'one.py').write_text('def predict(image):\n    return image[..., 1] // 16\n')
+    with pytest.raises(SweepMismatch, match='model sha256'):
+        measure(
+            open_model(f'python:{tmp_path}/one.py:predict'), tiny / 'data', work_dir=tmp_path / 'w', **ONE
+        )
+
+
+def changes(image):
+    image[:] = 0
+    return thirds(image)
+
+
+def half_a_confidence(image):
+    sure = np.full(image.shape[:2], 0.5, np.float32)
+    sure[3, 4] = np.nan
+    return thirds(image), sure
+
+
+@pytest.mark.parametrize(
+    ('predict', 'told'),
+    [
+        (changes, 'changed the picture'),
+        (lambda image: thirds(image)[:-1], r'labels of shape \(47, 64\); the picture needs \(48, 64\)'),
+        (lambda image: thirds(image)[None], r'labels of shape \(1, 48, 64\)'),
+        (lambda image: thirds(image).astype(np.float32), 'labels of type torch.float32'),
+        (lambda image: thirds(image) > 0, 'labels of type torch.bool'),
+        (lambda image: thirds(image).tolist(), 'labels of type list'),
+        (lambda image: None, 'labels of type NoneType'),
+        (lambda image: thirds(image) + 17, 'label 19, which is no class'),
+        (lambda image: thirds(image) - 1, 'label -1, which is no class'),
+        (lambda image: 1 / 0, r'failed \(.*test_any_model.py, line \d+\): ZeroDivisionError'),
+        (half_a_confidence, 'confidence that are NaN'),
+        (lambda image: (thirds(image), thirds(image)), 'confidence of type torch.int64'),
+        (lambda image: (thirds(image), thirds(image) * 2.0), 'confidence from 0 to 4'),
+        (lambda image: (thirds(image), np.zeros((2, 2))), r'confidence of shape \(2, 2\)'),
+    ],
+)  # fmt: skip
+def test_what_breaks_the_contract_is_named_with_the_picture(predict, told, tiny, tmp_path):
+    with pytest.raises(PredictionError, match=rf'aachen_000000_leftImg8bit\.png: .*{told}.*0 of 2 cells'):
+        measure(predict, tiny / 'data', work_dir=tmp_path, **ONE)
+
+
+class OfProbabilities(PicturePredictor):
+    """Gives what it was made with, for every pixel."""
+
+    name = 'made up'
+
+    def __init__(self, values, *, as_logits=False, classes=None):
+        self.values, self.as_logits, self.classes = values, as_logits, classes
+
+    def predict(self, pictures):
+        (picture,) = pictures
+        values = torch.tensor(self.values)[:, None, None].expand(-1, *picture.shape[:2])
+        labels = values.nan_to_num().argmax(0)
+        return [Prediction(labels, **{'logits' if self.as_logits else 'probabilities': values})]
+
+    def identity(self):
+        return {'kind': 'made up'}
+
+
+@pytest.mark.parametrize(
+    ('values', 'as_logits', 'told'),
+    [
+        ([0.2] * 19, False, 'do not sum to 1 .a pixel has 3.8'),
+        ([float('nan')] + [0.0] * 18, False, 'probabilities that are NaN'),
+        ([1.5, -0.5] + [0.0] * 17, False, 'probabilities from -0.5 to 1.5'),
+        ([1.0] + [0.0] * 17, False, r'probabilities of 18 classes; the labels have 19'),
+        ([float('nan')] + [0.0] * 18, True, 'logits that are NaN'),
+        ([0.0] * 20, True, 'logits of 20 classes'),
+    ],
+)
+def test_probabilities_are_looked_at(values, as_logits, told, tiny, tmp_path):
+    with pytest.raises(PredictionError, match=rf'aachen_000000_leftImg8bit\.png: .*{told}'):
+        measure(OfProbabilities(values, as_logits=as_logits), tiny / 'data', work_dir=tmp_path, **ONE)
+
+
+def test_a_death_in_the_middle_keeps_what_is_finished(tiny, tmp_path):
+    calls = []
+
+    def predict(image):
+        calls.append(1)
+        if len(calls) == 8:
+            raise RuntimeError('out of luck')
+        return thirds(image)
+
+    with pytest.raises(
+        PredictionError, match=r'aachen_000004.*RuntimeError: out of luck.*1 of 2 cells are finished'
+    ):
+        measure(predict, tiny / 'data', work_dir=tmp_path, **ONE)
+    measure(predict, tiny / 'data', work_dir=tmp_path, **ONE)
+
+
+def test_classes_are_found_by_name(tiny, tmp_path, capsys):
+    names = read_names(tiny)
+    other = tuple(reversed([name.upper().replace(' ', '_') for name in names]))
+    values = [0.05] * 19
+    values[other.index('SKY')] = 0.1
+    mapped = measure(OfProbabilities(values, classes=other), tiny / 'data', work_dir=tmp_path / 'a', **ONE)
+    assert 'TRAFFIC_LIGHT -> traffic light' in capsys.readouterr().out
+    assert mapped['clean']['pixels']['predicted']['sky'] == sum(
+        mapped['clean']['pixels']['labelled'].values()
+    )
+    assert mapped['model']['renamed_classes']['SKY'] == 'sky'
+
+    renamed = tuple('heaven' if name == 'SKY' else name for name in other)
+    with pytest.raises(
+        InputError, match=r'classes that the data set does not have: heaven\..*--class-map FILE'
+    ):
+        measure(OfProbabilities(values, classes=renamed), tiny / 'data', work_dir=tmp_path / 'b', **ONE)
+    told = measure(
+        OfProbabilities(values, classes=renamed),
+        tiny / 'data',
+        work_dir=tmp_path / 'b',
+        class_map={'heaven': 'sky'},
+        **ONE,
+    )
+    assert told['clean'] == mapped['clean']
+    with pytest.raises(InputError, match=r'made up lacks classes of the data set: bicycle'):
+        measure(
+            OfProbabilities([0.1] * 18, classes=tuple(names[:-1])),
+            tiny / 'data',
+            work_dir=tmp_path / 'c',
+            **ONE,
+        )
+    with pytest.raises(InputError, match='names hell, which made up does not have'):
+        measure(
+            OfProbabilities(values, classes=other),
+            tiny / 'data',
+            work_dir=tmp_path / 'd',
+            class_map={'hell': 'sky'},
+            **ONE,
+        )
+
+
+def read_names(tiny):
+    from mmseg.datasets import CityscapesDataset
+
+    return list(CityscapesDataset.METAINFO['classes'])
+
+
+@pytest.mark.parametrize(
+    ('name', 'told'),
+    [('gone', 'no such folder or config'), ('', 'neither leftImg8bit/val'), ('a.txt', 'must be a folder')],
+)
+def test_data_that_are_none(name, told, tmp_path):
+    (tmp_path / 'a.txt').write_text('')
+    with pytest.raises(InputError, match=told):
+        read_data(tmp_path / name)
