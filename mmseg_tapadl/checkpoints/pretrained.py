@@ -43,9 +43,11 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
 
     Raises:
         CheckpointError: When it covers none.
+        InputError: What an encoder refuses that reads files by itself (``own_weights``).
     """
-    weights = _weights(path)
     encoder = runner.bare_model.backbone
+    reads_itself = hasattr(encoder, 'own_weights')
+    weights = encoder.own_weights(load_plain(path), path) if reads_itself else _weights(path)
     own = encoder.state_dict()
     prefix = prefix_before(weights, own)
     if prefix:

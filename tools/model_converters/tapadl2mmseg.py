@@ -1,4 +1,4 @@
-"""Converts a public release of FAN (the paper's or NVIDIA's) into a checkpoint of this toolkit.
+"""Converts a public release of FAN (the paper's or NVIDIA's) or RVT into a checkpoint of this toolkit.
 
     python tools/model_converters/tapadl2mmseg.py tapadl_fan_base_segmentation.pth fan_tapadl.pth
     python tools/test.py configs/fan_tapadl_cityscapes.py fan_tapadl.pth
@@ -6,9 +6,11 @@
     python tools/model_converters/tapadl2mmseg.py fan_hybrid_base.pth.tar fan_imagenet.pth
     python tools/train.py configs/fan_tapadl_cityscapes.py --pretrained fan_imagenet.pth
 
-What SRC is, its size and its TAP are told from names and shapes. Every key is used, dropped for a stated
-reason, or unknown, which is an error. Nothing in SRC is run; DST is written whole or not at all. The
-licence of the weights stays that of the release: see docs/model_zoo.md.
+    python tools/model_converters/tapadl2mmseg.py tapadl_rvt_base.pth.tar rvt_imagenet.pth  # prints how it is used
+
+What SRC is, its size, its TAP and, for RVT, its feed-forward network and position-aware scaling are told from names and
+shapes. Every key is used, dropped for a stated reason, or unknown, which is an error. Nothing in SRC is run; DST is
+written whole or not at all. The licence of the weights stays that of the release: see docs/model_zoo.md.
 """
 
 import argparse

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 from mmseg_tapadl.layers import RVTBlock, RVTStem, checkpoint_module, to_grid, to_tokens
 from mmseg_tapadl.models.backbones.rvt_arch import get_rvt_arch
-from mmseg_tapadl.models.backbones.rvt_weights import encoder_weights, faults_of_fit
+from mmseg_tapadl.models.backbones.rvt_weights import check_fit, encoder_weights
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
@@ -159,34 +159,34 @@ class RVT(BaseModule):
         """Starts from the file that ``init_cfg`` names; without it the weights are the random ones of the release.
 
         Raises:
-            InputError: A file that cannot be read, or whose structure is another one: with the key and what was
-                expected. Nothing is loaded then.
+            InputError: A file that cannot be read, or that :meth:`own_weights` refuses. Nothing is loaded then.
         """
         if self.init_cfg is None:
             return
-        path = self.init_cfg['checkpoint']
-        weights = self.own_weights(load_plain(path), str(path))
-        faults = faults_of_fit(self, weights)
-        if faults:
-            raise InputError(f'{path}: weights of another RVT: {"; ".join(faults)}')
-        own = self.state_dict()
-        self.load_state_dict({key: value for key, value in weights.items() if key in own}, strict=False)
+        path = str(self.init_cfg['checkpoint'])
+        self.load_state_dict(self.own_weights(load_plain(path), path), strict=False)
         print_log(f'RVT starts from {path}', logger='current')
 
     def own_weights(self, checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-        """The encoder's weights in a checkpoint, under the names of this encoder.
+        """What of a checkpoint this encoder loads, under its own names.
+
+        TAP may be missing, as it starts as nearly the identity. The classifier, a decode head, and blocks behind the
+        last chosen feature are left in the file. Averaged (EMA) weights are taken where the file has them.
 
         Args:
             checkpoint: What the file holds: released (timm's or the RVT authors' container), converted, or a segmenter.
             source: Names it in errors.
 
         Raises:
-            InputError: It holds no weights of an RVT, or a structure that fits no form.
+            InputError: It holds no weights of an RVT, or those of another structure: with the key and what was expected.
         """
+        own = {name: tuple(value.shape) for name, value in self.state_dict().items()}
         try:
-            return encoder_weights(checkpoint)
+            weights = encoder_weights(checkpoint)
+            check_fit(weights, own, self.sizes, self.num_branches)
         except InputError as error:
             raise InputError(f'{source}: {error}') from None
+        return {name: value for name, value in weights.items() if name in own}
 
     @property
     def num_layers(self) -> int:

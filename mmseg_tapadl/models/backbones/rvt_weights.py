@@ -1,20 +1,23 @@
 """Weights of RVT in a file: the containers of the releases, the structure that the keys tell, the fit to an encoder."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_tapadl.checkpoints.wrapper_names import weights_of
 from mmseg_tapadl.models.backbones.rvt_arch import RVT_ARCHS, RVTArch
 from mmseg_tapadl.utils.errors import InputError
 
-# Names that only RVT has, beside FAN's and timm's.
-SIGNATURE = 'transformers.0.blocks.0.attn.qkv.weight'
-EXPECTED = f"weights of RVT ('patch_embed.proj.0.weight', '{SIGNATURE}', ...)"
+EXPECTED = "weights of RVT ('patch_embed.proj.0.weight', 'transformers.0.blocks.0.attn.qkv.weight', ...)"
+# What stands before the names, and a name that only RVT has, beside FAN's and timm's.
+SIGNATURE = re.compile(r'(|.*\.)transformers\.\d+\.blocks\.\d+\.(?:norm1|attn\.qkv|mlp\.fc1)\.weight')
 BLOCK = re.compile(r'transformers\.(\d+)\.blocks\.(\d+)\.(.+)')
+POOL = re.compile(r'pools\.(\d+)\.conv\.(weight|bias)')
+PAAS = 'attn.att_mask'
+POOLING = 'dilation_predictor.proj.0.weight'
 CLASSIFIER = 'head.'
 PAAS_SIDE = 14
 """Side of the grid on which the released scaling is learned."""
@@ -64,9 +67,9 @@ class RVTStructure:
         return f'RVT {sizes}, {self.feed_forward} feed-forward, {paas}, {tap}'
 
 
-def holds_rvt(weights: Mapping[str, Any]) -> bool:
-    """Whether these are weights of RVT, whatever stands before their names."""
-    return any(name.endswith(SIGNATURE) for name in weights)
+def prefix_of(weights: Mapping[str, Any]) -> str | None:
+    """What stands before the names of an RVT; ``None`` if these are no weights of one."""
+    return next((match[1] for name in weights if (match := SIGNATURE.fullmatch(name))), None)
 
 
 def choose_container(
@@ -94,14 +97,10 @@ def encoder_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         InputError: No weights of RVT, or a structure that fits no form; with the key and what was expected.
     """
     weights, _ = choose_container(checkpoint)
-    prefixes = [name.removesuffix(SIGNATURE) for name in weights if name.endswith(SIGNATURE)]
-    if not prefixes:
+    prefix = prefix_of(weights)
+    if prefix is None:
         raise InputError(f'{other_model(weights)}; expected {EXPECTED}')
-    own = {
-        name.removeprefix(prefixes[0]): value
-        for name, value in weights.items()
-        if name.startswith(prefixes[0])
-    }
+    own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     encoder = {name: v for name, v in own.items() if not name.startswith((CLASSIFIER, 'decode_head.'))}
     structure_of(encoder)
     return encoder
@@ -120,54 +119,60 @@ def structure_of(weights: Mapping[str, Tensor]) -> RVTStructure:
     for name, value in weights.items():
         if match := BLOCK.fullmatch(name):
             blocks.setdefault((int(match[1]), int(match[2])), {})[match[3]] = value
-    places = sorted(blocks)
-    depths = tuple(
-        sum(stage == place[0] for place in places)
-        for stage in range(max((p[0] for p in places), default=0) + 1)
+    depths = depths_of(blocks)
+    places = [(stage, number) for stage, depth in enumerate(depths) for number in range(depth)]
+    names = [f'transformers.{stage}.blocks.{number}.' for stage, number in places]
+    found = dict(zip(names, (blocks[place] for place in places), strict=True))
+    for (stage, _), (name, block) in zip(places, found.items(), strict=True):
+        if PAAS in block:
+            check_paas(block[PAAS], f'{name}{PAAS}', stage)
+    embed_dims = tuple(
+        shape_of(blocks[stage, 0], 'attn.proj.weight', f'transformers.{stage}.blocks.0.', 2)[0]
+        for stage in range(len(depths))
     )
-    expected_places = [(stage, number) for stage, depth in enumerate(depths) for number in range(depth)]
-    if not places or places != expected_places:
-        missing = next(p for p in [*expected_places, (0, 0)] if p not in blocks)
-        raise InputError(f'no transformers.{missing[0]}.blocks.{missing[1]}.*: its blocks have a gap')
-    embed_dims = []
-    forms: set[str] = set()
-    paas_blocks = []
-    branches: set[int | None] = set()
-    for index, place in enumerate(places):
-        block, name = blocks[place], f'transformers.{place[0]}.blocks.{place[1]}.'
-        dim = shape_of(block, 'attn.proj.weight', name, 2)[0]
-        if place[1] == 0:
-            embed_dims.append(dim)
-        form = feed_forward_of(block, name)
-        if forms and form not in forms:
-            first = 'transformers.0.blocks.0.mlp.fc1.weight'
-            raise InputError(
-                f'{name}mlp.fc1.weight is of a {form} feed-forward network and {first} is not; expected one form'
-            )
-        forms.add(form)
-        if 'attn.att_mask' in block:
-            check_paas(block['attn.att_mask'], f'{name}attn.att_mask', place[0])
-            paas_blocks.append(index)
-        branches.add(block_branches(block, name))
-    if len(branches) > 1:
-        which = next(
-            n
-            for n, (p, b) in enumerate(sorted(blocks.items()))
-            if block_branches(b, '') != block_branches(blocks[0, 0], '')
-        )
-        stage, number = places[which]
-        raise InputError(
-            f'transformers.{stage}.blocks.{number}.dilation_predictor.proj.0.weight: another number of branches of '
-            f'TAP than in block 0; found {sorted(b or 0 for b in branches)}, expected one for all blocks'
-        )
     return RVTStructure(
-        size=size_of(tuple(embed_dims), depths),
-        embed_dims=tuple(embed_dims),
+        size=size_of(embed_dims, depths),
+        embed_dims=embed_dims,
         depths=depths,
-        feed_forward=forms.pop(),
-        paas_blocks=tuple(paas_blocks),
-        num_branches=branches.pop(),
+        feed_forward=same_in_all(found, feed_forward_of, 'mlp.fc1.weight'),
+        paas_blocks=tuple(index for index, block in enumerate(found.values()) if PAAS in block),
+        num_branches=same_in_all(found, branches_of, POOLING),
     )
+
+
+def depths_of(blocks: Mapping[tuple[int, int], Any]) -> tuple[int, ...]:
+    """Blocks of each stage.
+
+    Raises:
+        InputError: A block is missing among them; it is named.
+    """
+    stages = 1 + max((stage for stage, _ in blocks), default=0)
+    depths = tuple(
+        max(1 + max((n for s, n in blocks if s == stage), default=0), 1) for stage in range(stages)
+    )
+    for stage, depth in enumerate(depths):
+        for number in range(depth):
+            if (stage, number) not in blocks:
+                raise InputError(
+                    f'transformers.{stage}.blocks.{number}.* is missing; expected every block of every stage'
+                )
+    return depths
+
+
+def same_in_all(
+    blocks: Mapping[str, Mapping[str, Tensor]], read: Callable[[Mapping[str, Tensor], str], Any], key: str
+) -> Any:
+    """What all blocks have in common.
+
+    Raises:
+        InputError: A block differs from the first; its key is named.
+    """
+    values = {name: read(block, name) for name, block in blocks.items()}
+    first = next(iter(values))
+    for name, value in values.items():
+        if value != values[first]:
+            raise InputError(f'{name}{key}: {value} here, expected {values[first]} as in {first}{key}')
+    return values[first]
 
 
 def shape_of(block: Mapping[str, Tensor], key: str, name: str, *axes: int) -> tuple[int, ...]:
@@ -185,10 +190,9 @@ def feed_forward_of(block: Mapping[str, Tensor], name: str) -> str:
     return 'conv' if len(shape_of(block, 'mlp.fc1.weight', name, 2, 4)) == 4 else 'plain'
 
 
-def block_branches(block: Mapping[str, Tensor], name: str) -> int | None:
+def branches_of(block: Mapping[str, Tensor], name: str) -> int | None:
     """K of a block's TAP, or ``None``."""
-    key = 'dilation_predictor.proj.0.weight'
-    return shape_of(block, key, name, 4)[0] if key in block else None
+    return shape_of(block, POOLING, name, 4)[0] if POOLING in block else None
 
 
 def check_paas(value: Tensor, key: str, stage: int) -> None:
@@ -212,52 +216,70 @@ def size_of(embed_dims: tuple[int, ...], depths: tuple[int, ...]) -> str | None:
     return None
 
 
-def faults_of_fit(encoder: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """What of an encoder's weights does not fit it, in sentences with keys; empty where all do.
+def check_fit(
+    weights: Mapping[str, Tensor],
+    own: Mapping[str, tuple[int, ...]],
+    sizes: RVTArch,
+    num_branches: int | None,
+) -> None:
+    """Refuses weights that are not those of a model; all faults in one message.
 
-    TAP may be missing in the file, as it starts as nearly the identity; blocks and norm that the encoder did not build
-    may be left in the file.
+    TAP may be missing in the file; blocks and norm that the encoder did not build may be left in it.
+
+    Args:
+        weights: Of the file, under the released names.
+        own: Names and shapes of the encoder.
+        sizes: The model's form.
+        num_branches: Branches of its TAP, or ``None``.
+
+    Raises:
+        InputError: With keys, what was expected, and both structures.
     """
-    own = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
-    sizes: Any = encoder.sizes
-    missing, surplus, misshapen = [], [], []
-    has_pooling = any('.dilation_predictor.' in name for name in weights)
-    for name, shape in own.items():
-        if name not in weights:
-            if not name.endswith('num_batches_tracked') and (
-                '.dilation_predictor.' not in name or has_pooling
-            ):
-                missing.append(f'{name} {list(shape)}')
-        elif tuple(weights[name].shape) != shape:
-            misshapen.append(f'{name} is {list(weights[name].shape)}, expected {list(shape)}')
+    has_pooling = any(is_pooling(name) for name in weights)
+    missing = [
+        f'{name} {list(shape)}'
+        for name, shape in own.items()
+        if name not in weights
+        and not name.endswith('num_batches_tracked')
+        and (has_pooling or not is_pooling(name))
+    ]
+    misshapen = [
+        f'{name} is {list(weights[name].shape)}, expected {list(shape)}'
+        for name, shape in own.items()
+        if name in weights and tuple(weights[name].shape) != shape
+    ]
     surplus = [name for name in weights if name not in own and not is_behind(name, sizes, own)]
-    faults = []
-    if misshapen:
-        faults.append(f'{len(misshapen)} of another shape: {shown(misshapen)}')
-    if missing:
-        faults.append(f'{len(missing)} missing, expected: {shown(missing)}')
-    if surplus:
-        faults.append(f'{len(surplus)} that the model has no place for: {shown(surplus)}')
-    if faults:
-        faults.append(
-            f'the file is {structure_of(weights).describe()}; the model {form_of(sizes, encoder.num_branches)}'
+    faults = {
+        'of another shape': misshapen,
+        'missing, expected': missing,
+        'without a place in the model': surplus,
+    }
+    if any(faults.values()):
+        told = '; '.join(f'{len(names)} {kind}: {shown(names)}' for kind, names in faults.items() if names)
+        raise InputError(
+            f'{told}. The file is {structure_of(weights).describe()}; '
+            f'the model is {form_of(sizes, num_branches).describe()}'
         )
-    return faults
+
+
+def is_pooling(name: str) -> bool:
+    """Whether a key belongs to TAP."""
+    return '.dilation_predictor.' in name
 
 
 def is_behind(name: str, sizes: RVTArch, own: Mapping[str, Any]) -> bool:
-    """Whether a key belongs to a part behind the last feature, which the encoder did not build."""
-    built = {(int(m[1]), int(m[2])) for key in own if (m := BLOCK.fullmatch(key))}
+    """Whether a key belongs to a part of the model behind the last feature, which the encoder did not build."""
     if match := BLOCK.fullmatch(name):
         stage, number = int(match[1]), int(match[2])
-        return (stage, number) not in built and stage < len(sizes.depths) and number < sizes.depths[stage]
-    if name.startswith('pools.'):
-        return int(name.split('.')[1]) < len(sizes.depths) - 1 and 'pools.0.conv.weight' not in own
+        is_built = f'transformers.{stage}.blocks.{number}.norm1.weight' in own
+        return not is_built and stage < len(sizes.depths) and number < sizes.depths[stage]
+    if match := POOL.fullmatch(name):
+        return int(match[1]) < len(sizes.depths) - 1 and f'pools.{match[1]}.conv.weight' not in own
     return name in ('norm.weight', 'norm.bias')
 
 
-def form_of(sizes: RVTArch, num_branches: int | None) -> str:
-    """A model's structure in one line."""
+def form_of(sizes: RVTArch, num_branches: int | None) -> RVTStructure:
+    """The structure of a model."""
     return RVTStructure(
         size=size_of(tuple(sizes.embed_dims), tuple(sizes.depths)),
         embed_dims=tuple(sizes.embed_dims),
@@ -265,7 +287,7 @@ def form_of(sizes: RVTArch, num_branches: int | None) -> str:
         feed_forward=sizes.feed_forward,
         paas_blocks=tuple(sizes.paas_blocks),
         num_branches=num_branches,
-    ).describe()
+    )
 
 
 def other_model(weights: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The public releases of FAN and of the paper: recognising a file, renaming its keys, accounting for each."""
+"""The public releases of FAN, RVT and of the paper: recognising a file, renaming its keys, accounting for each."""
 
 from mmseg_tapadl.models.released_weights.conversion import Conversion, convert_released
 from mmseg_tapadl.models.released_weights.recognition import ReleasedWeights, WrongWeightsError, recognise

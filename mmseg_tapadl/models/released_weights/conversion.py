@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 from mmseg.utils import cityscapes_classes, cityscapes_palette
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmseg_tapadl.models.backbones import FAN
+from mmseg_tapadl.models.backbones import FAN, RVT
+from mmseg_tapadl.models.backbones.rvt_weights import choose_container, prefix_of
 from mmseg_tapadl.models.heads import FANHead
 from mmseg_tapadl.models.released_weights.recognition import ReleasedWeights, WrongWeightsError, recognise
+from mmseg_tapadl.models.released_weights.rvt import ReleasedRVT, recognise_rvt
 
 ENCODER_DROPS = {
     r'cls_token': 'class token: it reads the patches, no patch reads it',
@@ -24,6 +26,7 @@ ENCODER_DROPS = {
     r'cls_attn_blocks\.\d+\.gamma2': 'class attention: it changes the class token only',
 }
 CLASSIFIER_DROPS = {r'(norm|head)\..*': 'the ImageNet classifier: a segmenter has a decode head instead'}
+RVT_DROPS = {r'head\..*': CLASSIFIER_DROPS[r'(norm|head)\..*']}
 HEAD_DROPS = {r'conv_seg\..*': "the release's unused classifier: its last layer is linear_pred"}
 HEAD_RENAMES = {'linear_pred.weight': 'conv_seg.weight', 'linear_pred.bias': 'conv_seg.bias'}
 LISTED = 20
@@ -43,7 +46,7 @@ class Conversion:
         unknown: Keys that nothing is known of, left out as well.
     """
 
-    source: ReleasedWeights
+    source: ReleasedWeights | ReleasedRVT
     state_dict: dict[str, Tensor] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
@@ -53,8 +56,7 @@ class Conversion:
         """The weights as a plain mmengine checkpoint; a segmenter's also says its classes and their colours."""
         meta: dict[str, Any] = dict(
             converted_from=self.source.describe(),
-            arch=self.source.arch,
-            num_branches=self.source.num_branches,
+            **self.source.facts(),
         )
         if self.source.is_segmentor:
             meta['dataset_meta'] = dict(classes=cityscapes_classes(), palette=cityscapes_palette())
@@ -90,7 +92,8 @@ def convert_released(
         WrongWeightsError: Another model, unknown keys, missing or misshapen ones; each is named, with what was
             expected.
     """
-    conversion = Conversion(recognise(checkpoint, use_ema=use_ema))
+    is_rvt = prefix_of(choose_container(checkpoint, use_ema=use_ema)[0]) is not None
+    conversion = Conversion((recognise_rvt if is_rvt else recognise)(checkpoint, use_ema=use_ema))
     source = conversion.source
     expected = expected_shapes(source)
     for name, value in source.weights.items():
@@ -106,24 +109,30 @@ def convert_released(
     return conversion
 
 
-def place(name: str, source: ReleasedWeights) -> tuple[str, str | None]:
+def place(name: str, source: ReleasedWeights | ReleasedRVT) -> tuple[str, str | None]:
     """The new name of a released key, and the reason if it is dropped."""
     if source.is_segmentor and name.startswith('decode_head.'):
         prefix, drops, renames = 'decode_head.', HEAD_DROPS, HEAD_RENAMES
     else:
         prefix, renames = source.encoder_prefix, {}
-        drops = ENCODER_DROPS if source.is_segmentor else ENCODER_DROPS | CLASSIFIER_DROPS
+        if isinstance(source, ReleasedRVT):
+            drops = RVT_DROPS
+        else:
+            drops = ENCODER_DROPS if source.is_segmentor else ENCODER_DROPS | CLASSIFIER_DROPS
     own_name = name.removeprefix(prefix)
     reasons = [reason for pattern, reason in drops.items() if re.fullmatch(pattern, own_name)]
     return prefix + renames.get(own_name, own_name), reasons[0] if reasons else None
 
 
-def expected_shapes(source: ReleasedWeights) -> dict[str, tuple[int, ...]]:
+def expected_shapes(source: ReleasedWeights | ReleasedRVT) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the model that the weights are for; no memory is taken for them."""
     tap = None if source.num_branches is None else dict(num_branches=source.num_branches)
     with torch.device('meta'):
-        encoder = FAN(arch=source.arch, tap=tap)
-        parts = {source.encoder_prefix: encoder}
+        if isinstance(source, ReleasedRVT):
+            encoder: FAN | RVT = RVT(arch=source.arch, tap=tap, **source.structure.changes())
+        else:
+            encoder = FAN(arch=source.arch, tap=tap)
+        parts: dict[str, nn.Module] = {source.encoder_prefix: encoder}
         if source.is_segmentor:
             channels = encoder.feature_channels
             parts['decode_head.'] = FANHead(in_channels=channels, num_classes=19, norm_cfg=dict(type='BN'))

@@ -58,6 +58,10 @@ class ReleasedWeights:
         notes += ["names behind 'module.'"] if self.had_module else []
         return ', '.join([f'{release} {what} of FAN {self.arch}', tap, *notes])
 
+    def facts(self) -> dict[str, Any]:
+        """What a converted checkpoint says of its structure."""
+        return dict(arch=self.arch, num_branches=self.num_branches)
+
 
 def recognise(checkpoint: Mapping[str, Any], *, use_ema: bool = True) -> ReleasedWeights:
     """Finds out what a checkpoint is, from its names and shapes alone.
