@@ -27,7 +27,7 @@ SEVERITIES = (1, 3)
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         '--data', default='data/demo_city', metavar='DIR', help='where the demo city is painted'

@@ -85,14 +85,19 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
     return cfg
 
 
-def parse_options(texts: list[str]) -> dict[str, Any]:
-    """``['a.b=1', 'c=[x,y]']`` as a dict of values, the way mmengine's ``DictAction`` reads them."""
+def parse_options(texts: list[str], option: str = '--cfg-options') -> dict[str, Any]:
+    """``['a.b=1', 'c=[x,y]']`` as a dict of values, the way mmengine's ``DictAction`` reads them.
+
+    Args:
+        texts: The words after the option.
+        option: Its name, for errors.
+    """
     for text in texts:
         if '=' not in text:
-            raise ConfigError(f'--cfg-options {text}: must look like key=value')
+            raise ConfigError(f'{option} {text}: must look like key=value')
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(['--cfg-options', *texts]).cfg_options
+    return parser.parse_args(['--cfg-options', *texts]).cfg_options if texts else {}
 
 
 def check_names(cfg: Config, name: str) -> None:

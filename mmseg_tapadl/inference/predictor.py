@@ -10,18 +10,16 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmseg.structures import SegDataSample
-from tqdm import tqdm
 
 from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.checkpoints.loaded_model import build_loaded_model
-from mmseg_tapadl.evaluation.overlay import overlay_labels
-from mmseg_tapadl.evaluation.result_files import ResultFiles, label_map
+from mmseg_tapadl.evaluation.result_files import label_map
 from mmseg_tapadl.evaluation.seen_pictures import loading_position, loads_labels, picture_as_seen
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
+from mmseg_tapadl.inference.label_files import write_labels
 from mmseg_tapadl.inference.names_and_colours import names_and_colours
-from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError, sha256_of, shown
 from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
@@ -102,30 +100,15 @@ class Predictor(PicturePredictor):
         return label_map(self._predict(loaded).labels[None]), seen
 
     def predict_files(self, source: str | Path, out: str | Path) -> Iterator[tuple[Path, np.ndarray]]:
-        """Labels a picture or every picture below a folder and writes both results of each.
-
-        ``out/labels/<name>.png`` is the label map (8 bit, one channel, class ids), and
-        ``out/overlays/<name>.png`` the picture under its classes' colours, with a legend; subfolders are kept.
-        Results of this toolkit below ``source`` are not taken for pictures.
-
-        Yields:
-            The path and the label map (H, W) of each picture, after its files are on disk.
-
-        Raises:
-            InputError: ``source`` does not exist, holds no picture, two pictures would share a file, a result would
-                overwrite another file, or a picture cannot be read: with the names.
-        """
-        kinds = [Path(out) / name for name in ('labels', 'overlays')]
-        root, pictures = find_pictures(source, passed_over=kinds, suffixes=self._suffixes)
-        label_files, overlay_files = (ResultFiles(folder, base=root) for folder in kinds)
-        for files in (label_files, overlay_files):
-            files.check(pictures)
-        for path in tqdm(pictures, desc='predict', unit='picture', disable=len(pictures) == 1):
-            labels, picture = self.label_file(path)
-            overlay = overlay_labels(picture, labels, classes=self.classes, palette=self.palette)
-            label_files.save(path, labels)
-            overlay_files.save(path, overlay[:, :, ::-1])
-            yield path, labels
+        """Labels a picture or every picture below a folder: :func:`mmseg_tapadl.inference.label_files.write_labels`."""
+        return write_labels(
+            self.label_file,
+            source,
+            out,
+            classes=self.classes,
+            palette=self.palette,
+            suffixes=self._suffixes,
+        )
 
 
 def _loaded(picture: np.ndarray) -> dict:

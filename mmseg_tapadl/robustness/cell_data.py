@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmcv.transforms import LoadImageFromFile
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_tapadl.datasets.named_data import read_data
 from mmseg_tapadl.datasets.transforms import CorruptImage, TakePregenerated
 from mmseg_tapadl.engine.repeatable.placed_samples import name_samples
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
@@ -103,6 +105,35 @@ def pictures_only(dataset: dict) -> dict:
     labels = [step for step in pipeline if 'LoadAnnotations' in getattr(_class_of(step), '__name__', '')]
     loading = pipeline[_loading_position(pipeline)]
     return {**dataset, 'pipeline': [loading, *labels, dict(type='PackSegInputs', _scope_='mmseg')]}
+
+
+def with_test_data(config: Config, data: str | os.PathLike) -> Config:
+    """A config whose test data are others, brought to the model by the same pipeline.
+
+    Args:
+        config: Of a model, with a ``test_dataloader``.
+        data: As :func:`~mmseg_tapadl.datasets.named_data.read_data` takes it.
+
+    Raises:
+        InputError: There is no such data, or the config has no ``test_dataloader``.
+    """
+    if not config.get('test_dataloader'):
+        raise InputError(f'{config.filename} has no test_dataloader to take the pipeline from')
+    pipeline = next(dataset_parts(config.test_dataloader.dataset)).get('pipeline')
+    named = read_data(data)
+    changed = copy.deepcopy(config)
+    changed.test_dataloader.dataset = _with_pipeline(named.test_dataloader.dataset, pipeline)
+    if named.get('test_evaluator'):
+        changed.test_evaluator = named.test_evaluator
+    return changed
+
+
+def _with_pipeline(dataset: dict, pipeline: Any) -> dict:
+    if 'dataset' in dataset:
+        return {**dataset, 'dataset': _with_pipeline(dataset['dataset'], pipeline)}
+    if 'datasets' in dataset:
+        return {**dataset, 'datasets': [_with_pipeline(part, pipeline) for part in dataset['datasets']]}
+    return {**dataset, 'pipeline': copy.deepcopy(pipeline)}
 
 
 def _class_of(transform: dict) -> Any:

@@ -38,9 +38,12 @@ _PEER_LOST = (
 
 
 def tool_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows a tool's docstring, examples included, as it is written."""
+    """A parser that shows a tool's docstring, examples included, as it is written, and takes options in full only."""
     return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # A shortened option would change its meaning when another one of the same beginning is added.
+        allow_abbrev=False,
     )
 
 
@@ -67,6 +70,35 @@ def add_trust_checkpoint(parser: argparse.ArgumentParser, files: str = 'the chec
         help=f'read {files} even where a file is a program. It can do all that you can: only for files whose origin '
         'you know',
     )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """``--model`` and ``--model-options``: a model that is told in another way than by CONFIG CHECKPOINT."""
+    parser.add_argument(
+        '--model',
+        metavar='KIND:PLACE',
+        help='in place of CONFIG CHECKPOINT: hf:FOLDER_OR_NAME (Hugging Face), onnx:FILE, python:FILE.py:FUNCTION or '
+        'python:MODULE:FUNCTION',
+    )
+    parser.add_argument(
+        '--model-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help="with --model: in place of the processor's or file's own, e.g. size.height=512 (hf) or size=[512,1024] (onnx)",
+    )
+
+
+def check_model(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the tool where neither or both of ``--model`` and CONFIG CHECKPOINT are given."""
+    if args.model:
+        if args.config or args.checkpoint:
+            parser.error(f'give --model or CONFIG CHECKPOINT, not both ({args.config} is too much)')
+        if args.cfg_options or args.trust_checkpoint:
+            parser.error('--cfg-options and --trust-checkpoint go with CONFIG CHECKPOINT, not with --model')
+    elif not args.config or not args.checkpoint:
+        parser.error('CONFIG and CHECKPOINT are needed, or --model KIND:PLACE')
+    elif args.model_options:
+        parser.error('--model-options goes with --model')
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,8 @@
 """Models that no config of mmseg describes, measured beside the same model under its config."""
 
 import json
+import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from mmseg_tapadl.inference.checked import PredictionError
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.predictor import Predictor
 from mmseg_tapadl.robustness.benchmark import measure
+from mmseg_tapadl.robustness.cell_data import with_test_data
 from mmseg_tapadl.robustness.cell_store import SweepMismatch
 from mmseg_tapadl.utils import InputError
 
@@ -215,3 +218,58 @@ def test_data_that_are_none(name, told, tmp_path):
     (tmp_path / 'a.txt').write_text('')
     with pytest.raises(InputError, match=told):
         read_data(tmp_path / name)
+
+
+def test_the_command_line_measures_a_function(tiny, run_tool, tmp_path):
+    (tmp_path / 'mine.py').write_text('def predict(image):\n    return image[..., 0] // 16\n')
+    (tmp_path / 'map.yaml').write_text('a: road\n')
+    arguments = ('--corruptions', 'contrast', '--severities', 1, '--work-dir', tmp_path / 'work')
+    run_tool(
+        'test_robustness.py',
+        '--model',
+        f'python:{tmp_path}/mine.py:predict',
+        '--data',
+        tiny / 'data',
+        *arguments,
+    )
+    found = json.loads((tmp_path / 'work/robustness.json').read_text())
+    expected = measure(
+        lambda image: image[..., 0] // 16, tiny / 'data', work_dir=tmp_path / 'expected', **ONE
+    )
+    assert found['clean'] == expected['clean'] and found['name'] == 'mine:predict'
+
+
+@pytest.mark.parametrize(
+    ('words', 'told'),
+    [
+        (['--model', 'hf:x'], '--model needs --data'),
+        (['--model', 'hf:x', '--data', 'd', 'c.py'], 'not both'),
+        (['c.py'], 'CONFIG and CHECKPOINT are needed'),
+        (['c.py', 'd.pth', '--pre', 'level5'], 'unrecognized arguments: --pre level5'),
+        (['c.py', 'd.pth', '--class-map', 'f'], '--class-map goes with --model'),
+    ],
+)
+def test_command_lines_that_mean_nothing(words, told, repo_root, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parsed(repo_root, monkeypatch, *words)
+    assert stopped.value.code == 2 and told in capsys.readouterr().err
+
+
+def test_old_command_lines_mean_what_they_meant(repo_root, monkeypatch):
+    args = parsed(repo_root, monkeypatch, 'c.py', '--data-root', 'files', 'd.pth', '--seed', '3')
+    assert (args.config, args.checkpoint, args.pregenerated, args.data) == ('c.py', 'd.pth', 'files', None)
+
+
+def parsed(repo_root, monkeypatch, *words):
+    monkeypatch.setattr('sys.path', list(sys.path))
+    monkeypatch.setattr('sys.argv', ['test_robustness.py', *words])
+    return runpy.run_path(str(repo_root / 'tools/test_robustness.py'))['parse_args']()
+
+
+def test_a_config_on_other_data(tiny, finished, options, config, tmp_path):
+    """Its own pipeline on the folder that is named: here the same pictures, so the same numbers."""
+    changed = with_test_data(config, tiny / 'data')
+    found = measure(changed, options(corruptions=['fog'], severities=[1]))
+    same = json.loads((finished / 'robustness.json').read_text())
+    assert found['clean']['pixels'] == same['clean']['pixels']
+    assert changed.test_dataloader.dataset.pipeline == config.test_dataloader.dataset.pipeline
