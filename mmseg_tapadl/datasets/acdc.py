@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmseg.registry import DATASETS
@@ -14,6 +14,12 @@ SPLITS: tuple[str, ...] = ('train', 'val', 'test')
 # Where users keep the pictures and the labels below the root; the first that exists is taken.
 IMAGE_FOLDERS: tuple[str, ...] = ('rgb_anon', 'rgb_anon_trainvaltest/rgb_anon', 'rgb_anon_trainvaltest')
 LABEL_FOLDERS: tuple[str, ...] = ('gt', 'gt_trainval/gt', 'gt_trainval')
+
+
+def condition_of(img_path: str | os.PathLike, conditions: Sequence[str] = CONDITIONS) -> str | None:
+    """The condition whose folder is in a picture's path (the last one, should there be several), or None."""
+    folders = reversed(PurePath(img_path).parts[:-1])
+    return next((folder for folder in folders if folder in conditions), None)
 
 
 @DATASETS.register_module()

@@ -29,15 +29,15 @@ class Percentages(NamedTuple):
     acc: np.ndarray
 
 
-def class_counts(
+def counted_pixels(
     predicted: torch.Tensor,
     labelled: torch.Tensor,
     *,
     num_classes: int,
     ignore_index: int = 255,
     source: str = '',
-) -> torch.Tensor:
-    """Counts one picture.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The pixels of one picture that count.
 
     Args:
         predicted: (H, W), class numbers.
@@ -47,7 +47,7 @@ def class_counts(
         source: Names the picture in errors.
 
     Returns:
-        (3, C) int64 on the CPU: pixels where both agree, pixels predicted as, pixels labelled as the class.
+        (H, W) bool, which they are; (N,) int64, their predictions; (N,) int64, their labels.
 
     Raises:
         SampleError: When the sizes differ or a label is neither a class nor ``ignore_index``.
@@ -66,6 +66,30 @@ def class_counts(
             f'{source}: label values {wrong[:8]} are neither a class (0 to {num_classes - 1}) nor {ignore_index}; '
             'are these labelIds instead of labelTrainIds?'
         )
+    return kept, guess, target
+
+
+def class_counts(
+    predicted: torch.Tensor,
+    labelled: torch.Tensor,
+    *,
+    num_classes: int,
+    ignore_index: int = 255,
+    source: str = '',
+) -> torch.Tensor:
+    """Counts one picture.
+
+    Args: as for :func:`counted_pixels`.
+
+    Returns:
+        (3, C) int64 on the CPU: pixels where both agree, pixels predicted as, pixels labelled as the class.
+
+    Raises:
+        SampleError: When the sizes differ or a label is neither a class nor ``ignore_index``.
+    """
+    _, guess, target = counted_pixels(
+        predicted, labelled, num_classes=num_classes, ignore_index=ignore_index, source=source
+    )
     agreed = torch.bincount(target[target == guess], minlength=num_classes)
     return torch.stack(
         [
@@ -74,6 +98,26 @@ def class_counts(
             torch.bincount(target, minlength=num_classes),
         ]
     ).cpu()
+
+
+def confusion_matrix(guess: torch.Tensor, target: torch.Tensor, num_classes: int) -> np.ndarray:
+    """How many pixels of each class were predicted as which.
+
+    Args:
+        guess: (N,) int64, predictions, 0 to C - 1.
+        target: (N,) int64, labels, 0 to C - 1.
+        num_classes: C.
+
+    Returns:
+        (C, C) int64: rows are labels, columns predictions.
+    """
+    counts = torch.bincount(target * num_classes + guess, minlength=num_classes * num_classes)
+    return counts.cpu().numpy().reshape(num_classes, num_classes)
+
+
+def counts_of_confusion(confusion: np.ndarray) -> np.ndarray:
+    """The (3, C) counts of :func:`class_counts` from a confusion matrix (C, C)."""
+    return np.stack([confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)])
 
 
 def percentages(counts: np.ndarray | torch.Tensor) -> Percentages:
@@ -89,11 +133,14 @@ def percentages(counts: np.ndarray | torch.Tensor) -> Percentages:
     return Percentages(miou=miou, aacc=aacc, iou=iou, acc=acc)
 
 
-def score_sample(data_sample: dict, *, num_classes: int, ignore_index: int) -> torch.Tensor:
-    """Counts one mmseg data sample (as a dict) with ``pred_sem_seg`` and ``gt_sem_seg``.
+def labels_of_sample(data_sample: dict) -> tuple[torch.Tensor, torch.Tensor, str]:
+    """Prediction and label, both (H, W) on the prediction's device, of an mmseg data sample, and the label's file.
+
+    Args:
+        data_sample: As a dict, with ``pred_sem_seg`` and ``gt_sem_seg``.
 
     Raises:
-        SampleError: When it has no label (a test split without labels), or one that cannot be scored.
+        SampleError: When it has no label (a test split without labels).
     """
     image, label = data_sample.get('img_path', 'a picture'), data_sample.get('seg_map_path')
     if 'gt_sem_seg' not in data_sample:
@@ -102,8 +149,17 @@ def score_sample(data_sample: dict, *, num_classes: int, ignore_index: int) -> t
             'be evaluated; use a labelled split (val), and see that the test pipeline has LoadAnnotations'
         )
     predicted = data_sample['pred_sem_seg']['data'].squeeze(0)
-    labelled = data_sample['gt_sem_seg']['data'].squeeze(0).to(predicted.device)
     source = f'{label} (label of {image})' if label else image
+    return predicted, data_sample['gt_sem_seg']['data'].squeeze(0).to(predicted.device), source
+
+
+def score_sample(data_sample: dict, *, num_classes: int, ignore_index: int) -> torch.Tensor:
+    """Counts one mmseg data sample (as a dict) with ``pred_sem_seg`` and ``gt_sem_seg``.
+
+    Raises:
+        SampleError: When it has no label (a test split without labels), or one that cannot be scored.
+    """
+    predicted, labelled, source = labels_of_sample(data_sample)
     return class_counts(
         predicted, labelled, num_classes=num_classes, ignore_index=ignore_index, source=source
     )

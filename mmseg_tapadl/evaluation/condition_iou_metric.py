@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import PurePath
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -11,7 +10,7 @@ from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
-from mmseg_tapadl.datasets.acdc import CONDITIONS
+from mmseg_tapadl.datasets.acdc import CONDITIONS, condition_of
 from mmseg_tapadl.evaluation.class_counts import Percentages, percentages, score_sample
 from mmseg_tapadl.utils import InputError
 
@@ -57,10 +56,10 @@ class ConditionIoUMetric(BaseMetric):
         Raises:
             InputError: When there is none.
         """
-        for part in reversed(PurePath(img_path).parts[:-1]):
-            if part in self.conditions:
-                return self.conditions.index(part)
-        raise InputError(f'{img_path} lies in no folder of a condition ({", ".join(self.conditions)})')
+        found = condition_of(img_path, self.conditions)
+        if found is None:
+            raise InputError(f'{img_path} lies in no folder of a condition ({", ".join(self.conditions)})')
+        return self.conditions.index(found)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Counts a batch.

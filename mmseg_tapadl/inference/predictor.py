@@ -118,12 +118,14 @@ def _loaded(picture: np.ndarray) -> dict:
 
 
 def prediction_of_sample(sample: SegDataSample) -> Prediction:
-    """The prediction in a sample that mmseg has labelled; a binary head has one channel, the logit of class 1."""
+    """The prediction in a sample that mmseg has labelled, its logits averaged over windows before any softmax.
+
+    A binary head has one channel, in which mmseg stores the probability of class 1.
+    """
     labels = sample.pred_sem_seg.data[0]
     logits = sample.seg_logits.data if 'seg_logits' in sample else None
     if logits is not None and logits.shape[0] == 1:
-        positive = logits.float().sigmoid()
-        return Prediction(labels, probabilities=torch.cat([1 - positive, positive]))
+        return Prediction(labels, probabilities=torch.cat([1 - logits, logits]).float())
     return Prediction(labels, logits=logits)
 
 

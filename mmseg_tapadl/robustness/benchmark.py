@@ -169,7 +169,7 @@ def _write(sweep: Sweep) -> dict:
         'sweep': sweep.store.digest,
         'versions': sweep.store.identity['versions'],
     }
-    results = build_results(sweep.records, name=sweep.model.name, facts=facts)
+    results = build_results(sweep.records, name=sweep.model.name, facts=facts, confidence_of=sweep.confidence)
     if is_main_process():
         written = write_results(results, sweep.options.work_dir)
         examples = {cell: examples_of(sweep, cell) for cell in dict.fromkeys(best_and_worst(sweep.records))}

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.structures import BaseDataElement
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,6 +19,34 @@ from mmseg_tapadl.datasets.transforms import CorruptImage, TakePregenerated
 from mmseg_tapadl.engine.repeatable.placed_samples import name_samples
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
 from mmseg_tapadl.utils import InputError
+
+# What a sample's metainfo calls the seconds of this picture: corrupting it, and all else of loading it.
+SECONDS = 'loading_seconds'
+
+
+class TimedSamples(Dataset):
+    """A data set whose samples tell how long they took; see :data:`SECONDS`.
+
+    Args:
+        dataset: Any mmengine data set.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Any:
+        start, corrupting = time.perf_counter(), CorruptImage.seconds
+        packed = self.dataset[index]
+        corrupting = CorruptImage.seconds - corrupting
+        seconds = corrupting, time.perf_counter() - start - corrupting
+        samples = packed.get('data_samples') if isinstance(packed, dict) else None
+        for sample in samples if isinstance(samples, list) else [samples]:
+            if isinstance(sample, BaseDataElement):
+                sample.set_metainfo({SECONDS: seconds})
+        return packed
 
 
 def dataset_for_cell(
@@ -192,7 +222,7 @@ def loader_for(
         # torch advises against more workers than cores; the config's author has decided.
         warnings.filterwarnings('ignore', message='This DataLoader will create')
         return DataLoader(
-            dataset,
+            TimedSamples(dataset),
             batch_sampler=batches[rank::processes],
             num_workers=num_workers,
             collate_fn=pseudo_collate,

@@ -1,55 +1,76 @@
 """Runs a model over the pictures of one cell and sums its counts up, on one process or on several.
 
-Shape legend: B resamples, C classes.
+Shape legend: C classes.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
 
-import numpy as np
 import torch
-from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.dist import get_rank, get_world_size
 from torch.utils.data import DataLoader
 
-from mmseg_tapadl.evaluation.class_counts import percentages, score_sample
+from mmseg_tapadl.evaluation.class_counts import labels_of_sample, percentages
+from mmseg_tapadl.evaluation.picture_score import score_picture
 from mmseg_tapadl.evaluation.robustness_presets import Cell
-from mmseg_tapadl.robustness.bootstrap import RESAMPLES, pack, poisson_weights, resampled_miou
-from mmseg_tapadl.robustness.measured_model import MeasuredModel
+from mmseg_tapadl.inference.interface import Prediction
+from mmseg_tapadl.robustness.bootstrap import pack, resampled_miou
+from mmseg_tapadl.robustness.cell_counts import CellCounts
+from mmseg_tapadl.robustness.cell_data import SECONDS
+from mmseg_tapadl.robustness.measured_model import Answer, MeasuredModel
+from mmseg_tapadl.robustness.small_pictures import SmallPicture, SmallPictures
+
+_T = TypeVar('_T')
 
 
-class CellCounts:
-    """Sums of pixel counts of a cell, plain and resampled; their size is independent of the number of pictures.
+@dataclass
+class Stopwatch:
+    """Where the seconds of a cell went, in this process and its workers.
 
-    Args:
-        num_classes: C.
+    Attributes:
+        model: Predicting.
+        waiting: This process had nothing to do but wait for pictures.
+        corruption: Corrupting pictures, summed over the workers.
+        loading: Reading and preparing pictures beside corrupting them, summed over the workers.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self.sums: np.ndarray = np.zeros((3, num_classes), dtype=np.int64)
-        self.resampled: np.ndarray = np.zeros((RESAMPLES, 3, num_classes), dtype=np.int64)
-        self.pictures = 0
+    model: float = 0.0
+    waiting: float = 0.0
+    corruption: float = 0.0
+    loading: float = 0.0
 
-    def add(self, picture: int, counts: torch.Tensor) -> None:
-        """Adds picture number ``picture``, (3, C) counts."""
-        counts = counts.numpy()
-        self.sums += counts
-        self.resampled += poisson_weights(picture)[:, None, None] * counts
-        self.pictures += 1
+    def timed(self, what: str, items: Iterable[_T]) -> Iterator[_T]:
+        """Passes items on and adds the time that getting each took to ``what``."""
+        iterator = iter(items)
+        while True:
+            start = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                setattr(self, what, getattr(self, what) + time.perf_counter() - start)
+            yield item
 
-    def gather(self, device: torch.device) -> None:
-        """Adds the processes' sums up; integers, so that their number changes nothing."""
-        if get_world_size() == 1:
-            return
-        flat = np.concatenate([self.sums.ravel(), self.resampled.ravel(), [self.pictures]])
-        total = torch.from_numpy(flat).to(device)
-        all_reduce(total)
-        sums, resampled, pictures = np.split(
-            total.cpu().numpy(), [self.sums.size, self.sums.size + self.resampled.size]
-        )
-        self.sums = sums.reshape(self.sums.shape)
-        self.resampled = resampled.reshape(self.resampled.shape)
-        self.pictures = int(pictures[0])
+
+@dataclass
+class CellResult:
+    """A measured cell.
+
+    Attributes:
+        counts: Of all its pictures.
+        conditions: Of the pictures of each condition, where the data set has conditions and they are told apart.
+        pictures: Small copies.
+        watch: Where the time went.
+    """
+
+    counts: CellCounts
+    conditions: dict[str, CellCounts]
+    pictures: list[SmallPicture]
+    watch: Stopwatch
 
 
 @torch.no_grad()
@@ -59,8 +80,11 @@ def run_cell(
     *,
     classes: list[str],
     ignore_index: int = 255,
+    conditions: Sequence[str] = (),
+    names: Sequence[str] = (),
+    sample: frozenset[int] | None = None,
     on_pictures: Callable[[int], None] = lambda count: None,
-) -> CellCounts:
+) -> CellResult:
     """Predicts and counts this process's share of a cell, then adds all processes' counts up.
 
     Args:
@@ -68,34 +92,105 @@ def run_cell(
         loader: From :func:`mmseg_tapadl.robustness.cell_data.loader_for`.
         classes: Names of the C classes.
         ignore_index: Label value whose pixels do not count.
+        conditions: The condition of every picture of the data set; empty: they are not told apart.
+        names: What names every picture of the data set; needed with ``sample``.
+        sample: Numbers of the pictures of which small copies are kept, beside the worst; None: of none at all.
         on_pictures: Told the number of pictures after every batch.
 
     Returns:
-        The counts of the whole cell, the same on every process.
+        The counts and small pictures of the whole cell, the same on every process.
     """
-    counts = CellCounts(len(classes))
-    for indices, batch in zip(loader.batch_sampler, loader, strict=True):
-        for place, sample, _ in model.answers(batch):
-            scored = score_sample(sample.to_dict(), num_classes=len(classes), ignore_index=ignore_index)
-            counts.add(indices[place], scored)
+    watch = Stopwatch()
+    groups = {name: CellCounts(len(classes)) for name in sorted(set(conditions) or {''})}
+    pictures = None if sample is None else SmallPictures(sample)
+    for indices, batch in zip(loader.batch_sampler, watch.timed('waiting', loader), strict=True):
+        for place, answer, prediction in watch.timed('model', _answers(model, batch)):
+            index = indices[place]
+            condition = conditions[index] if conditions else ''
+            predicted, labelled, source = labels_of_sample(answer.to_dict())
+            score = score_picture(
+                predicted,
+                labelled,
+                num_classes=len(classes),
+                ignore_index=ignore_index,
+                source=source,
+                **_probabilities(prediction),
+            )
+            groups[condition].add(index, score)
+            corruption, loading = answer.metainfo.get(SECONDS, (0.0, 0.0))
+            watch.corruption += corruption
+            watch.loading += loading
+            if pictures is not None:
+                pictures.add(
+                    index,
+                    name=names[index],
+                    condition=condition,
+                    labelled_pixels=score.labelled,
+                    wrong_pixels=score.wrong,
+                    picture=_first_variant(batch['inputs'])[place],
+                    predicted=predicted,
+                    labelled=labelled,
+                    num_classes=len(classes),
+                    ignore_index=ignore_index,
+                )
         on_pictures(len(indices))
-    counts.gather(model.device)
-    return counts
+    total = CellCounts(len(classes))
+    for counts in groups.values():
+        counts.gather(model.device)
+        total += counts
+    return CellResult(
+        counts=total,
+        conditions=groups if conditions else {},
+        pictures=pictures.gather() if pictures is not None else [],
+        watch=watch,
+    )
 
 
-def cell_record(cell: Cell, counts: CellCounts, classes: list[str], seconds: float) -> dict:
+def _answers(model: MeasuredModel, batch: dict) -> Iterator[Answer]:
+    """The model's answers, each computed when it is given."""
+    for answer in model.answers(batch):
+        if model.device.type == 'cuda':
+            torch.cuda.synchronize()
+        yield answer
+
+
+def _probabilities(prediction: Prediction) -> dict[str, torch.Tensor | None]:
+    if prediction.logits is not None:
+        return {'logits': prediction.logits}
+    return {'probabilities': prediction.probabilities, 'confidence': prediction.confidence}
+
+
+def _first_variant(inputs: Sequence) -> Sequence[torch.Tensor]:
+    """The pictures of a batch; under test time augmentation those of the first variant."""
+    return inputs if isinstance(inputs[0], torch.Tensor) else inputs[0]
+
+
+def cell_record(cell: Cell, result: CellResult, classes: list[str], seconds: float) -> dict:
     """What is saved of a finished cell: percentages in full precision (None: undefined), counts and resamples.
 
     Args:
         cell: Which cell.
-        counts: Of the whole cell.
+        result: Of the whole cell.
         classes: Names of the C classes.
         seconds: The time it took.
     """
-    scores = percentages(counts.sums)
-    return {
+    record = {
         'corruption': cell.corruption,
         'severity': cell.severity,
+        **_numbers(result.counts, classes),
+        'seconds': round(seconds, 3),
+        'seconds_of': {key: round(value, 3) for key, value in asdict(result.watch).items()},
+        'finished': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+    }
+    if result.conditions:
+        record['conditions'] = {name: _numbers(counts, classes) for name, counts in result.conditions.items()}
+    return record
+
+
+def _numbers(counts: CellCounts, classes: list[str]) -> dict:
+    scores = percentages(counts.sums)
+    known = counts.known_confidence
+    return {
         'mIoU': _number(scores.miou),
         'aAcc': _number(scores.aacc),
         'IoU': {name: _number(value) for name, value in zip(classes, scores.iou, strict=True)},
@@ -103,10 +198,11 @@ def cell_record(cell: Cell, counts: CellCounts, classes: list[str], seconds: flo
             key: dict(zip(classes, row, strict=True))
             for key, row in zip(('right', 'predicted', 'labelled'), counts.sums.tolist(), strict=True)
         },
+        'confusion': counts.confusion.tolist(),
+        'confidence': known and known.metrics(),
+        'reliability': known and known.reliability(),
         'pictures': counts.pictures,
         'resampled_mIoU': pack(resampled_miou(counts.resampled)),
-        'seconds': round(seconds, 3),
-        'finished': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
     }
 
 

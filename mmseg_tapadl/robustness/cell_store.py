@@ -6,10 +6,12 @@ from typing import Any
 
 from mmseg_tapadl.engine.errors import RunMismatchError
 from mmseg_tapadl.evaluation.robustness_presets import Cell
+from mmseg_tapadl.robustness.cell_details import CellDetails, DamagedDetails, DetailsFile, write_details
 from mmseg_tapadl.utils import write_json
 from mmseg_tapadl.utils.config_values import digest_of
 
 RESULTS_FILE = 'robustness.json'
+DETAILS = 'details'
 
 
 class SweepMismatch(RunMismatchError):
@@ -17,7 +19,7 @@ class SweepMismatch(RunMismatchError):
 
 
 class CellStore:
-    """``<work_dir>/sweep.json`` with what identifies the sweep and ``<work_dir>/cells/<cell>.json``.
+    """``<work_dir>/sweep.json`` with what identifies the sweep, ``cells/<cell>.json`` and ``details/<cell>.zip``.
 
     Every file is written under another name and renamed when it is whole, so a file that is there is whole,
     whatever killed the process. Every cell carries the digest of its sweep and is not read under another.
@@ -39,6 +41,9 @@ class CellStore:
     def _cell_file(self, cell: Cell) -> Path:
         return self.work_dir / 'cells' / f'{cell.name}.json'
 
+    def _details_file(self, cell: Cell) -> Path:
+        return details_file(self.work_dir, cell)
+
     def open(self, *, fresh: bool = False) -> None:
         """Takes the work dir for this sweep.
 
@@ -49,7 +54,7 @@ class CellStore:
             SweepMismatch: When it holds another sweep, or its results, and ``fresh`` is not set.
         """
         if fresh:
-            for file in (self.work_dir / 'cells').glob('*.json'):
+            for file in [*(self.work_dir / 'cells').glob('*.json'), *(self.work_dir / DETAILS).glob('*.zip')]:
                 file.unlink()
             self._identity_file.unlink(missing_ok=True)
         else:
@@ -96,9 +101,36 @@ class CellStore:
             raise SweepMismatch(f'{file} is from another sweep; delete it, or start over with --fresh')
         return record
 
+    def details(self, cell: Cell) -> DetailsFile | None:
+        """The details of a cell, or None.
+
+        Raises:
+            SweepMismatch: When the file was put there from another sweep, or is damaged.
+        """
+        if not self._details_file(cell).exists():
+            return None
+        try:
+            details = DetailsFile(self._details_file(cell))
+        except DamagedDetails as error:
+            raise SweepMismatch(f'{error}; delete it, or start over with --fresh') from error
+        if details.sweep != self.digest:
+            raise SweepMismatch(
+                f'{details.path} is from another sweep; delete it, or start over with --fresh'
+            )
+        return details
+
+    def save_details(self, cell: Cell, details: CellDetails) -> None:
+        """Writes the details of a cell; its record comes after them."""
+        write_details(self._details_file(cell), details, self.digest)
+
     def save(self, cell: Cell, record: dict) -> None:
         """Writes a finished cell; it exists as a whole or not at all."""
         write_json(self._cell_file(cell), {**record, 'sweep': self.digest})
+
+
+def details_file(work_dir: Path, cell: Cell) -> Path:
+    """Where the details of a cell lie."""
+    return work_dir / DETAILS / f'{cell.name}.zip'
 
 
 def _read_json(file: Path) -> dict:

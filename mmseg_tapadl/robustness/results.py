@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmseg_tapadl.evaluation.confidence import ConfidenceCounts
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, group_of, is_cityscapes_c
 from mmseg_tapadl.evaluation.robustness_scores import (
     average_of_averages,
@@ -24,25 +26,37 @@ FORMAT = 'mmseg_tapadl.robustness'
 FORMAT_VERSION = 2
 SCORES = ('cityscapes_c', 'mPC', 'rPC')
 _CELL_KEYS = ('corruption', 'severity', 'mIoU', 'aAcc', 'IoU', 'pixels', 'resampled_mIoU')
+# Files without these were written before there were any; None stands for them.
+_LATER_KEYS = ('confidence', 'reliability', 'confusion')
 
 
 class ResultError(InputError):
     """A results file that cannot be used; the message names it."""
 
 
-def build_results(records: dict[Cell, dict], *, name: str, facts: dict[str, Any]) -> dict:
+def build_results(
+    records: dict[Cell, dict],
+    *,
+    name: str,
+    facts: dict[str, Any],
+    confidence_of: Callable[[Cell], ConfidenceCounts | None] = lambda cell: None,
+) -> dict:
     """The content of ``robustness.json``.
 
     Percentages are unrounded, ``rPC`` is the fraction mPC / P, None stands for an undefined number.
     ``cityscapes_c`` averages every corruption over its severities and then the corruptions, of whatever was
     measured; ``cityscapes_c_complete`` says whether that was all of the 72 cells and thus may be compared with
-    published numbers. ``standard_error`` tells how much a score would move with other pictures.
+    published numbers. ``worst_corruption`` is the lowest of the corruptions' averages. ``standard_error`` tells how much
+    a score would move with other pictures. ``pooled`` holds, of every corruption, ``confidence``, ``reliability`` and
+    ``confusion`` over all pixels of all its severities, ``conditions`` the clean cell by condition where the data set
+    has some, as ACDC.
 
     Args:
         records: What :func:`mmseg_tapadl.robustness.cell_runner.cell_record` made, the clean cell included.
         name: The model's name in reports.
         facts: ``preset``, ``config``, ``checkpoint``, ``seed``, ``channel_order``, ``classes``, ``sweep``,
             ``pictures``, ``versions``: copied.
+        confidence_of: Gives the counts behind a cell's confidence; None where that is not known.
 
     Raises:
         ResultError: When a cell has no defined mIoU, because no class occurs in labels or predictions.
@@ -56,6 +70,8 @@ def build_results(records: dict[Cell, dict], *, name: str, facts: dict[str, Any]
     miou = {cell: records[cell]['mIoU'] for cell in corrupted}
     resampled = {cell: unpack(records[cell]['resampled_mIoU']) for cell in records}
     scores = _scores(miou, records[CLEAN]['mIoU'])
+    means = corruption_means(miou)
+    worst = min(means, key=lambda corruption: means[corruption])
     # The same formulas on each resample show how far the scores would move.
     moved = _resampled_scores({cell: resampled[cell] for cell in corrupted}, resampled[CLEAN])
     return {
@@ -65,8 +81,14 @@ def build_results(records: dict[Cell, dict], *, name: str, facts: dict[str, Any]
         **facts,
         'clean': _cell_entry(records[CLEAN]),
         'cells': [_cell_entry(records[cell]) for cell in corrupted],
-        'corruptions': corruption_means(miou),
+        'corruptions': means,
+        'pooled': {name: _pooled(records, name, confidence_of) for name in means},
+        'conditions': {
+            condition: {**_entry(numbers), 'pictures': numbers['pictures']}
+            for condition, numbers in records[CLEAN].get('conditions', {}).items()
+        },
         **scores,
+        'worst_corruption': {'name': worst, 'mIoU': means[worst]},
         'cityscapes_c_complete': is_cityscapes_c(corrupted),
         'standard_error': {
             'clean': spread(resampled[CLEAN]),
@@ -74,6 +96,10 @@ def build_results(records: dict[Cell, dict], *, name: str, facts: dict[str, Any]
         },
         'time': {
             'seconds': round(sum(record['seconds'] for record in records.values()), 3),
+            **{
+                key: round(sum(record['seconds_of'][key] for record in records.values()), 3)
+                for key in records[CLEAN]['seconds_of']
+            },
             'finished': max(record['finished'] for record in records.values()),
         },
     }
@@ -106,12 +132,39 @@ def resamples_of(results: dict) -> dict[str, np.ndarray]:
     }
 
 
+def _pooled(
+    records: dict[Cell, dict], corruption: str, confidence_of: Callable[[Cell], ConfidenceCounts | None]
+) -> dict:
+    """What a corruption's severities amount to together; one cell's counts are in memory at a time."""
+    cells = [cell for cell in records if cell.corruption == corruption]
+    confusion = sum(np.array(records[cell]['confusion']) for cell in cells)
+    pooled: ConfidenceCounts | None = ConfidenceCounts()
+    for cell in cells:
+        counts = confidence_of(cell) if pooled is not None else None
+        if pooled is None or counts is None:
+            pooled = None
+        else:
+            pooled += counts
+    return {
+        'confidence': pooled and pooled.metrics(),
+        'reliability': pooled and pooled.reliability(),
+        'confusion': np.asarray(confusion).tolist(),
+    }
+
+
 def _cell_entry(record: dict) -> dict:
-    entry = {key: record[key] for key in _CELL_KEYS}
-    entry['standard_error'] = spread(unpack(record['resampled_mIoU']))
-    # Already short; kept as text so that the file stays readable.
-    entry['resampled_mIoU'] = pack(unpack(record['resampled_mIoU']))
-    return entry
+    return {'corruption': record['corruption'], 'severity': record['severity'], **_entry(record)}
+
+
+def _entry(record: dict) -> dict:
+    """The numbers of a cell, or of a condition in it, with their standard error."""
+    resampled = unpack(record['resampled_mIoU'])
+    return {
+        **{key: record[key] for key in ('mIoU', 'aAcc', 'IoU', 'pixels', *_LATER_KEYS)},
+        'standard_error': spread(resampled),
+        # Already short; kept as text so that the file stays readable.
+        'resampled_mIoU': pack(resampled),
+    }
 
 
 def write_results(results: dict, work_dir: str | os.PathLike) -> list[Path]:
@@ -159,6 +212,10 @@ def read_results(path: str | os.PathLike) -> dict:
         _check_content(results)
     except (KeyError, TypeError, ValueError) as error:
         raise ResultError(f'{path}: is broken: {type(error).__name__}: {error}') from error
+    for entry in (results['clean'], *results['cells']):
+        entry.update({key: None for key in _LATER_KEYS if key not in entry})
+    for key in ('pooled', 'conditions'):
+        results.setdefault(key, {})
     return results
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from mmseg_tapadl.agreement import scored_void
+from mmseg_tapadl.datasets.acdc import condition_of
 from mmseg_tapadl.datasets.corruptions import picture_identity, warm_up
+from mmseg_tapadl.evaluation.confidence import ConfidenceCounts
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, select_cells
 from mmseg_tapadl.robustness.bootstrap import BOOTSTRAP_VERSION
 from mmseg_tapadl.robustness.cell_data import (
@@ -25,9 +28,11 @@ from mmseg_tapadl.robustness.cell_data import (
     loader_for,
     picture_paths,
 )
+from mmseg_tapadl.robustness.cell_details import CellDetails
 from mmseg_tapadl.robustness.cell_runner import cell_record, rank_and_processes, run_cell
 from mmseg_tapadl.robustness.cell_store import CellStore
 from mmseg_tapadl.robustness.measured_model import MeasuredConfig, MeasuredModel
+from mmseg_tapadl.robustness.small_pictures import sample_of
 from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.config_values import digest_of
 from mmseg_tapadl.version import __version__
@@ -37,6 +42,10 @@ _LIBRARIES = (
     *('torch', 'numpy', 'scipy', 'scikit-image', 'opencv-python', 'pillow', 'numba'),
     *('imagecorruptions-imaug', 'onedl-mmsegmentation', 'onedl-mmcv', 'onedl-mmengine', 'timm'),
 )
+
+
+# 2: confusion, confidence and small pictures. Cells without them cannot be put beside those that have them.
+CELL_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,23 @@ class Sweep:
         """All cells in the order of measuring; the clean one first."""
         return [CLEAN, *self.options.cells()]
 
+    @property
+    def shown_cells(self) -> list[Cell]:
+        """Those of which small pictures are kept: the clean one, and each corruption at its highest severity."""
+        highest = {cell.corruption: cell for cell in sorted(self.cells)}
+        return [cell for cell in self.cells if cell == highest[cell.corruption]]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What names each picture, wherever the data set lies."""
+        return picture_names(self.clean)
+
+    @cached_property
+    def conditions(self) -> list[str]:
+        """The condition of each picture, as in ACDC; empty where a picture lies in no folder of a condition."""
+        found = [condition_of(name) for name in self.names]
+        return [name for name in found if name] if all(found) else []
+
     def dataset(self, cell: Cell) -> Dataset:
         """The pictures of a cell."""
         return dataset_for_cell(
@@ -145,15 +171,20 @@ class Sweep:
             for cell in left:
                 progress.set_description(cell.name.replace('_', ' '))
                 start = time.perf_counter()
-                counts = run_cell(
+                result = run_cell(
                     self.model,
                     self._loader(self.dataset(cell), rank, processes),
                     classes=self.classes,
                     ignore_index=self.ignore_index,
+                    conditions=self.conditions if cell == CLEAN else (),
+                    names=self.names,
+                    sample=sample_of(len(self.clean)) if cell in self.shown_cells else None,
                     on_pictures=progress.update,
                 )
-                record = cell_record(cell, counts, self.classes, time.perf_counter() - start)
+                record = cell_record(cell, result, self.classes, time.perf_counter() - start)
                 if is_main_process():
+                    details = CellDetails(result.counts.known_confidence, result.pictures)
+                    self.store.save_details(cell, details)
                     self.store.save(cell, record)
                 self.records[cell] = record
                 if is_main_process():
@@ -161,7 +192,18 @@ class Sweep:
                     progress.write(f'{cell.name.replace("_", " "):<22} mIoU {shown}')
 
     def _finished(self) -> dict[Cell, dict]:
-        return {cell: record for cell in self.cells if (record := self.store.load(cell)) is not None}
+        """The records that are there; a cell whose details are gone is measured again."""
+        found = {cell: self.store.load(cell) for cell in self.cells}
+        return {
+            cell: record
+            for cell, record in found.items()
+            if record is not None and self.store.details(cell) is not None
+        }
+
+    def confidence(self, cell: Cell) -> ConfidenceCounts | None:
+        """The counts behind a finished cell's confidence; None where it is not known."""
+        details = self.store.details(cell)
+        return None if details is None else details.confidence()
 
     @property
     def ignore_index(self) -> int:
@@ -219,8 +261,6 @@ def prepare_sweep(model: MeasuredModel | Config, options: SweepOptions) -> Sweep
 
 def sweep_identity(model: MeasuredModel, options: SweepOptions, clean: Any) -> dict[str, Any]:
     """All that the numbers of a sweep depend on; two sweeps of equal identity may share cells."""
-    root = getattr(clean, 'data_root', None)
-    pictures = [picture_identity(path, root) for path in picture_paths(clean)]
     return {
         **model.identity(),
         'preset': options.preset,
@@ -228,10 +268,17 @@ def sweep_identity(model: MeasuredModel, options: SweepOptions, clean: Any) -> d
         'seed': options.seed,
         'channel order': options.channel_order,
         'pre-generated data': options.pregenerated and os.path.abspath(options.pregenerated),
-        'pictures': digest_of(pictures),
+        'pictures': digest_of(picture_names(clean)),
         'bootstrap': BOOTSTRAP_VERSION,
+        'cell format': CELL_FORMAT,
         'versions': library_versions(),
     }
+
+
+def picture_names(dataset: Any) -> list[str]:
+    """What names each picture of a built data set, wherever it lies."""
+    root = getattr(dataset, 'data_root', None)
+    return [picture_identity(path, root) for path in picture_paths(dataset)]
 
 
 def library_versions() -> dict[str, str]:

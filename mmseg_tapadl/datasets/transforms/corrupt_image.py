@@ -1,5 +1,8 @@
 """The corruptions as a transform for any mmseg pipeline."""
 
+import time
+from typing import ClassVar
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
@@ -36,9 +39,14 @@ class CorruptImage(BaseTransform):
             the folder ``leftImg8bit`` or ``rgb_anon`` on. Give it for other trees, or the whole path of a
             picture counts, and moving the data changes the random corruptions.
 
+    Attributes:
+        seconds: What all corruptions of this process have taken.
+
     Raises:
         InputError: For an unknown corruption, severity or channel order; the message lists the valid ones.
     """
+
+    seconds: ClassVar[float] = 0.0
 
     def __init__(
         self,
@@ -84,6 +92,7 @@ class CorruptImage(BaseTransform):
                     f'CorruptImage must come right after loading: {results["img_path"]} no longer has '
                     'whole values from 0 to 255'
                 )
+        start = time.perf_counter()
         corrupted = corrupt_picture(
             whole,
             identity=picture_identity(results['img_path'], self.data_root),
@@ -92,6 +101,7 @@ class CorruptImage(BaseTransform):
             seed=self.seed,
             channel_order=self.channel_order,
         )
+        CorruptImage.seconds += time.perf_counter() - start
         results['img'] = corrupted.astype(image.dtype, copy=False)
         return results
 
