@@ -12,6 +12,7 @@ import torch
 from timm.layers import resize_rel_pos_bias_table_simple
 from torch import Tensor, nn
 
+from mmseg_tapadl.checkpoints.wrapper_names import prefix_before
 from mmseg_tapadl.utils.errors import InputError
 
 FORMS = (
@@ -30,9 +31,16 @@ _RENAMES = (
 _NOT_NEEDED = r'norm\.(weight|bias)|head\..*|.*\.(attn_mask|relative_position_index)'
 # What a classifier's weights lack: the features' norms. TAP starts anew, too.
 _MAY_LACK = r'norm\d+\.(weight|bias)|.*\.dilation_predictor\..*'
-_TABLE = '.relative_position_bias_table'
-_INDEX = '.relative_position_index'
+TABLE = '.relative_position_bias_table'
+INDEX = '.relative_position_index'
 _SHOWN = 4
+
+
+def encoder_part(weights: Mapping[str, Tensor], prefix: str | None = None) -> dict[str, Tensor]:
+    """The encoder within a file, its prefix taken off; ``None`` finds it (``'backbone.'`` in a segmenter's)."""
+    if not prefix:
+        prefix = prefix_before(weights, ('patch_embed.projection.weight', 'patch_embed.proj.weight'))
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
 def to_mmseg_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -46,11 +54,9 @@ def to_mmseg_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if 'patch_embed.projection.weight' in weights:
         return dict(weights)
-    if not {'patch_embed.proj.weight', f'layers.0.blocks.0.attn{_TABLE}'} <= set(weights):
+    if not {'patch_embed.proj.weight', f'layers.0.blocks.0.attn{TABLE}'} <= set(weights):
         lacking = next(
-            key
-            for key in ('patch_embed.proj.weight', f'layers.0.blocks.0.attn{_TABLE}')
-            if key not in weights
+            key for key in ('patch_embed.proj.weight', f'layers.0.blocks.0.attn{TABLE}') if key not in weights
         )
         raise InputError(
             f"no Swin: '{lacking}' is missing among {', '.join(list(weights)[:_SHOWN])}, ...; expected {FORMS}"
@@ -96,8 +102,18 @@ def fit_swin_weights(encoder: nn.Module, weights: Mapping[str, Tensor], *, sourc
     own = encoder.state_dict()
     try:
         found = as_own(weights, own)
+        check_complete(found, own)
     except InputError as error:
         raise InputError(f'{source}: {error}') from None
+    encoder.load_state_dict({k: v for k, v in found.items() if k in own}, strict=False)
+
+
+def check_complete(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Compares weights under mmseg's names with an encoder's; its feature norms and TAP may be missing.
+
+    Raises:
+        InputError: Keys are missing, unknown or of another shape; they are named.
+    """
     faults = {
         'missing': [
             f'{k} {tuple(own[k].shape)}' for k in own if k not in found and not re.fullmatch(_MAY_LACK, k)
@@ -111,8 +127,7 @@ def fit_swin_weights(encoder: nn.Module, weights: Mapping[str, Tensor], *, sourc
     }
     told = '; '.join(f'{len(keys)} {what}: {listed(keys)}' for what, keys in faults.items() if keys)
     if told:
-        raise InputError(f'{source}: weights of another model: {told}')
-    encoder.load_state_dict({k: v for k, v in found.items() if k in own}, strict=False)
+        raise InputError(f'weights of another model: {told}')
 
 
 def as_own(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -125,8 +140,14 @@ def as_own(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str
     Raises:
         InputError: Another form, or a table of position biases that is that of no window.
     """
-    indices = {key: value for key, value in own.items() if key.endswith(_INDEX)}
+    indices = {key: value for key, value in own.items() if key.endswith(INDEX)}
     return fitted_tables(to_mmseg_keys(weights), own) | indices
+
+
+def window_of(table: Tensor) -> int:
+    """w of a table of position biases ((2w - 1)^2, heads); 0 for one that is that of no window."""
+    side = round(table.shape[0] ** 0.5) if table.ndim == 2 else 0
+    return (side + 1) // 2 if side * side == table.shape[0] and side % 2 else 0
 
 
 def fitted_tables(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -137,20 +158,14 @@ def fitted_tables(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> d
     """
     fitted = dict(weights)
     for key, table in weights.items():
-        if not key.endswith(_TABLE) or key not in own or table.shape == own[key].shape:
+        if not key.endswith(TABLE) or key not in own or table.shape == own[key].shape:
             continue
-        side = round(table.shape[0] ** 0.5) if table.ndim == 2 else 0
-        if (
-            table.ndim != 2
-            or side * side != table.shape[0]
-            or side % 2 == 0
-            or table.shape[1] != own[key].shape[1]
-        ):
+        if not window_of(table) or table.shape[1] != own[key].shape[1]:
             raise InputError(
                 f"'{key}' is {tuple(table.shape)}; expected {tuple(own[key].shape)}, or for another window of w x w tokens "
                 f'((2w - 1)^2, {own[key].shape[1]})'
             )
-        window = (round(own[key].shape[0] ** 0.5) + 1) // 2
+        window = window_of(own[key])
         with torch.no_grad():
             resized = resize_rel_pos_bias_table_simple(table.float(), (window, window), tuple(own[key].shape))
         fitted[key] = resized.to(table.dtype)

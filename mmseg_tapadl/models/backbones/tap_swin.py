@@ -15,11 +15,11 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
-from mmseg_tapadl.checkpoints.wrapper_names import prefix_before, weights_of
+from mmseg_tapadl.checkpoints.wrapper_names import weights_of
 from mmseg_tapadl.layers import checkpoint_module, to_grid
 from mmseg_tapadl.models.backbones.swin_arch import get_swin_arch
 from mmseg_tapadl.models.backbones.swin_block import TAPSwinBlock
-from mmseg_tapadl.models.backbones.swin_weights import as_own, fit_swin_weights
+from mmseg_tapadl.models.backbones.swin_weights import as_own, encoder_part, fit_swin_weights
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
@@ -160,15 +160,8 @@ class TAPSwin(SwinTransformer):
             super().init_weights()
             return
         source = self.init_cfg['checkpoint']
-        weights = weights_of(load_plain(source))
-        prefix = self.init_cfg.get('prefix') or self.prefix_of(weights)
-        own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-        fit_swin_weights(self, own, source=source)
-
-    def prefix_of(self, weights: Mapping[str, Tensor]) -> str:
-        """What stands before the encoder's names in a file, ``'backbone.'`` in a segmenter's."""
-        first = 'patch_embed.projection.weight', 'patch_embed.proj.weight'
-        return prefix_before(weights, first)
+        weights = encoder_part(weights_of(load_plain(source)), self.init_cfg.get('prefix'))
+        fit_swin_weights(self, weights, source=source)
 
     @property
     def num_layers(self) -> int:
