@@ -5,6 +5,7 @@ NAMES = (
     'pooling',
     'decode_head',
     'training_step',
+    'swin',
     'user_run',
     'checkpointing',
     'sliding_window',

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmengine.logging import print_log
 from timm.layers import resize_rel_pos_bias_table_simple
 from torch import Tensor, nn
 
@@ -106,6 +107,13 @@ def fit_swin_weights(encoder: nn.Module, weights: Mapping[str, Tensor], *, sourc
     except InputError as error:
         raise InputError(f'{source}: {error}') from None
     encoder.load_state_dict({k: v for k, v in found.items() if k in own}, strict=False)
+    windows = {window_of(table) for key, table in weights.items() if key.endswith(TABLE)}
+    own_windows = {window_of(table) for key, table in own.items() if key.endswith(TABLE)}
+    if windows != own_windows:
+        print_log(
+            f'{source}: position biases of windows {sorted(windows)} resampled to {sorted(own_windows)}',
+            logger='current',
+        )
 
 
 def check_complete(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
