@@ -15,7 +15,7 @@ _SILENT = (
     r'launch_notes|load_from_strict|log_level|log_processor|visualizer|vis_backends|experiment_name|runner_type',
     r'custom_imports|test_dataloader|test_evaluator|test_cfg|test_pipeline|tta_model|tta_pipeline',
     r'(default_hooks|custom_hooks)\.(timer|logger|visualization|start_summary|metrics_json|return_memory)',
-    r'(default_hooks|custom_hooks)\.(\w*LoggerHook|\w*VisualizationHook|EmptyCacheHook|ProfilerHook|SaveOverlaysHook)',
+    r'(default_hooks|custom_hooks)\.(\w*LoggerHook|\w*VisualizationHook|EmptyCacheHook|ProfilerHook|SaveOverlaysHook|ReturnMemoryHook)',
     r'default_hooks\.exact_resume\.allow_change|custom_hooks\.ExactResumeHook\.allow_change',
     r'model\.(.+\.)?(init_cfg|pretrained)',
     r'train_dataloader\.batch_size|optim_wrapper\.accumulative_counts|optim_wrapper\.optimizer\.type',
