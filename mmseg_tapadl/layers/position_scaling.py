@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmseg_tapadl.utils.errors import InputError
+
 
 def position_gain(att_mask: Tensor, grid: tuple[int, int]) -> Callable[[slice], Tensor]:
     """The factor ``G = sigmoid(A W_head A^T)`` of the scores on a grid, row by row, as attention wants a gain.
@@ -27,8 +29,14 @@ def position_gain(att_mask: Tensor, grid: tuple[int, int]) -> Callable[[slice], 
         A function that maps a slice of the N queries to the gain (H, n, N), from 0 to 1. Nothing larger is made.
 
     Raises:
+        InputError: h or w is not fixed, in an export with dynamic shapes.
         ValueError: ``att_mask`` is not over a square grid.
     """
+    if any(isinstance(size, torch.SymInt) for size in grid):
+        raise InputError(
+            'position-aware attention scaling (PAAS) is exported for one picture size: leave dynamic_shapes out for height '
+            'and width, or take a model with paas_blocks=()'
+        )
     side = grid_side(att_mask)
     if grid == (side, side):
         return lambda rows: att_mask[:, rows].sigmoid()

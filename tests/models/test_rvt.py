@@ -15,7 +15,8 @@ from tests.twins.released_rvt import RELEASED, ReleasedRVT, rvt_shapes, rvt_toke
 ONE = ReleasedRVT((24,), (3,), (3,), side=4)
 TWO = ReleasedRVT((16, 32), (2, 2), (2, 2), side=4)
 FULL = ReleasedRVT((8,), (2,), (2,), side=14)
-FEATURES = {ONE: (0, 1, 2), TWO: (0, 1, 3), FULL: (0, 1)}
+SHORT = ReleasedRVT((8, 16), (1, 1), (2, 2), side=4)
+FEATURES = {ONE: (0, 1, 2), TWO: (0, 1, 3), FULL: (0, 1), SHORT: (0, 1)}
 
 
 def encoder_of(sizes: ReleasedRVT, form: dict, **options) -> RVT:
@@ -239,12 +240,25 @@ def test_layers_for_the_decay_of_rates():
 
 
 def test_it_exports_at_a_fixed_size():
-    encoder, _ = filled(TWO, dict(paas=(0, 1), branches=3))
+    encoder, _ = filled(SHORT, dict(paas=(0,), branches=3))
     encoder.eval()
     with torch.no_grad():
         exported = torch.export.export(encoder, (picture(50, 70, 1),)).module()
         for own, reference in zip(exported(picture(50, 70, 1)), encoder(picture(50, 70, 1)), strict=True):
             torch.testing.assert_close(own, reference, rtol=0, atol=1e-10)
+
+
+def test_any_size_is_exported_without_paas_and_refused_by_name_with_it():
+    rows, columns = (16 * torch.export.Dim(name, min=2, max=40) for name in ('rows', 'columns'))
+    sides = ({2: rows, 3: columns},)
+    plain, _ = filled(SHORT, {})
+    scaled, _ = filled(SHORT, dict(paas=(0,)))
+    with torch.no_grad():
+        exported = torch.export.export(plain.eval(), (picture(64, 96, 1),), dynamic_shapes=sides).module()
+        for own, reference in zip(exported(picture(80, 48, 1)), plain(picture(80, 48, 1)), strict=True):
+            torch.testing.assert_close(own, reference, rtol=0, atol=1e-10)
+        with pytest.raises(InputError, match=r'PAAS.* is exported for one picture size'):
+            torch.export.export(scaled.eval(), (picture(64, 96, 1),), dynamic_shapes=sides)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.models.builders import build
 from tests.twins.released_rvt import RELEASED, ReleasedRVT, rvt_shapes, rvt_weights
 
 SMALL = ReleasedRVT((8, 16), (2, 1), (2, 2))
+SMALLER_GRID = ReleasedRVT((8, 16), (2, 1), (2, 2), side=4)
 FORM = dict(paas=(0, 1), branches=3)
 ARCH = dict(embed_dims=(8, 16), depths=(2, 1), num_heads=(2, 2), feature_blocks=(0, 2), paas_blocks=(0, 1))
 
@@ -205,6 +206,18 @@ def test_training_starts_from_a_released_and_from_a_converted_file(tmp_path, kin
     state = start.state_dict()
     assert set(state) == set(own)
     assert all(torch.equal(value.cpu(), own[name]) for name, value in state.items())
+
+
+def test_a_model_of_another_grid_takes_weights_of_that_grid_only(tmp_path):
+    write_checkpoint({'state_dict': rvt_weights(SMALLER_GRID, **FORM)}, tmp_path / 'file.pth')
+    start = dict(type='Pretrained', checkpoint=str(tmp_path / 'file.pth'))
+    arch = dict(ARCH, paas_side=4)
+    own = build(dict(type='RVT', arch=arch, tap=dict(num_branches=3), out_indices=(0, 1), init_cfg=start))
+    own.init_weights()
+    with pytest.raises(
+        InputError, match=r'att_mask is \[2, 16, 16\]: PAAS of another grid; expected \[heads, 196, 196\]'
+    ):
+        encoder(init=tmp_path / 'file.pth').init_weights()
 
 
 def test_weights_without_tap_start_a_model_with_tap_and_later_blocks_may_stay_in_the_file(tmp_path):

@@ -90,7 +90,7 @@ def choose_container(
     return dict(weights_of(checkpoint)), False
 
 
-def encoder_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+def encoder_weights(checkpoint: Mapping[str, Any], *, paas_side: int) -> dict[str, Tensor]:
     """The encoder in any file of an RVT, under the released names: without a prefix, head and classifier.
 
     Raises:
@@ -102,15 +102,16 @@ def encoder_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         raise InputError(f'{other_model(weights)}; expected {EXPECTED}')
     own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     encoder = {name: v for name, v in own.items() if not name.startswith((CLASSIFIER, 'decode_head.'))}
-    structure_of(encoder)
+    structure_of(encoder, paas_side=paas_side)
     return encoder
 
 
-def structure_of(weights: Mapping[str, Tensor]) -> RVTStructure:
+def structure_of(weights: Mapping[str, Tensor], *, paas_side: int = PAAS_SIDE) -> RVTStructure:
     """Reads the form from names and shapes.
 
     Args:
         weights: An encoder's weights under the released names, without a prefix.
+        paas_side: Side of the grid on which position-aware scaling must be.
 
     Raises:
         InputError: They fit no form: with the key and what was expected.
@@ -125,7 +126,7 @@ def structure_of(weights: Mapping[str, Tensor]) -> RVTStructure:
     found = dict(zip(names, (blocks[place] for place in places), strict=True))
     for (stage, _), (name, block) in zip(places, found.items(), strict=True):
         if PAAS in block:
-            check_paas(block[PAAS], f'{name}{PAAS}', stage)
+            check_paas(block[PAAS], f'{name}{PAAS}', stage, paas_side)
     embed_dims = tuple(
         shape_of(blocks[stage, 0], 'attn.proj.weight', f'transformers.{stage}.blocks.0.', 2)[0]
         for stage in range(len(depths))
@@ -195,16 +196,16 @@ def branches_of(block: Mapping[str, Tensor], name: str) -> int | None:
     return shape_of(block, POOLING, name, 4)[0] if POOLING in block else None
 
 
-def check_paas(value: Tensor, key: str, stage: int) -> None:
-    """Refuses scaling of another grid than the released one, or behind the first stage."""
-    places = PAAS_SIDE * PAAS_SIDE
+def check_paas(value: Tensor, key: str, stage: int, side: int) -> None:
+    """Refuses scaling of another grid, or behind the first stage."""
+    places = side * side
     shape = tuple(value.shape)
     if stage > 0:
         raise InputError(f'{key}: expected PAAS in the first stage only')
     if len(shape) != 3 or shape[1:] != (places, places):
         raise InputError(
             f'{key} is {list(shape)}: PAAS of another grid; expected [heads, {places}, {places}], '
-            f'the grid of {PAAS_SIDE} x {PAAS_SIDE} patches'
+            f'the grid of {side} x {side} patches'
         )
 
 
@@ -257,7 +258,7 @@ def check_fit(
     if any(faults.values()):
         told = '; '.join(f'{len(names)} {kind}: {shown(names)}' for kind, names in faults.items() if names)
         raise InputError(
-            f'{told}. The file is {structure_of(weights).describe()}; '
+            f'{told}. The file is {structure_of(weights, paas_side=sizes.paas_side).describe()}; '
             f'the model is {form_of(sizes, num_branches).describe()}'
         )
 
