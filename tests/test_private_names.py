@@ -37,6 +37,7 @@ PRIVATE_NAMES = {
     '_exit': 'os',
     '_has_loaded': 'mmengine.runner:Runner',
     '_indices': 'mmengine.dataset:BaseDataset',
+    '_init_model_weights': 'mmengine.runner:Runner',
     '_init_rule': 'mmengine.hooks:CheckpointHook',
     '_instance_dict': 'mmengine.logging:MMLogger',
     '_load_from': 'mmengine.runner:Runner',

@@ -1,7 +1,6 @@
 """Starting the encoder from a file, and saying how much of it the file covered."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -53,13 +52,17 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
     if prefix:
         encoder.init_cfg['prefix'] = prefix
     held = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    taken = fitting(held, own)
+    taken, reason = fitting(held, own), None
     if len(taken) < len(own) and hasattr(encoder, 'own_keys'):
         # The encoder itself reads names of other libraries, too.
-        with suppress(InputError):
+        try:
             taken = max(taken, fitting(encoder.own_keys(held), own), key=len)
+        except InputError as error:
+            reason = error
     if all(_counts_only(key) for key in taken):
         theirs = ', '.join(list(weights)[:_SHOWN])
+        if reason is not None:
+            raise CheckpointError(f'--pretrained {path}: {reason}')
         raise CheckpointError(
             f'--pretrained {path}: none of its tensors ({theirs}, ...) fits the encoder (it has {", ".join(list(own)[:_SHOWN])}, '
             '...); convert the file with tools/model_converters first'

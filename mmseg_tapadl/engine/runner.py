@@ -117,6 +117,15 @@ class TrustedRunner(Runner):
             )
         return super().test()
 
+    def _init_model_weights(self) -> None:
+        """Gives the model the weights that a run starts from; what then comes from a checkpoint whole is left alone.
+
+        Weights of an encoder would else be fetched, or their file asked for, only to be overwritten.
+        """
+        whole = self._load_from is not None and self.cfg.get('load_from_strict', True)
+        if not (self._resume or whole):
+            super()._init_model_weights()
+
     @property
     def bare_model(self) -> torch.nn.Module:
         """The model without the wrappers of distributed training and test time augmentation."""
@@ -139,6 +148,7 @@ class TrustedRunner(Runner):
             self.logger.info(f'--resume: no checkpoint in {self.work_dir}: the run starts fresh')
             # From here on this is a new run: hooks that ask must not think otherwise.
             self._resume = False
+            self._init_model_weights()
         else:
             self.logger.info(f'--resume: going on from {checkpoint}')
             self.resume(str(checkpoint))

@@ -36,7 +36,7 @@ def segmentor_config(
     **changes: Any,
 ) -> dict[str, Any]:
     """A whole segmentor around a tiny FAN with TAP and ADL; keywords replace its parts."""
-    return dict(
+    config = dict(
         type='AttentionEncoderDecoder',
         data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64), seg_pad_val=255),
         backbone=backbone or dict(type='FAN', arch=TINY_ARCH, tap=dict(num_branches=4)),
@@ -50,8 +50,8 @@ def segmentor_config(
         ),
         loss_attention=loss_attention,
         test_cfg=dict(mode='whole'),
-        **changes,
     )
+    return config | changes
 
 
 def build_segmentor(seed: int = 0, **changes: Any) -> nn.Module:

@@ -111,9 +111,9 @@ ENCODERS = [
     ),
     EncoderCase(
         name='TimmViT',
-        config=dict(type='TimmViT', model='deit_tiny_patch16_224', out_indices=(0, 2)),
+        config=dict(type='TimmViT', model='test_vit', out_indices=(0, 2)),
         strides=(16, 16),
-        channels=(192, 192),
+        channels=(64, 64),
         num_attentions=3,
     ),
     EncoderCase(

@@ -21,9 +21,22 @@ class LossOnly(nn.Module):
         return self.model.loss(pictures, samples)
 
 
-def frozen_norm_model(with_cp):
-    backbone = dict(type='FAN', arch=TINY_ARCH, tap=dict(num_branches=4), with_cp=with_cp)
-    model = build_segmentor(backbone=backbone).double()
+ENCODERS = {
+    'FAN': dict(backbone=dict(type='FAN', arch=TINY_ARCH)),
+    'TimmViT': dict(
+        backbone=dict(type='TimmViT', model='test_vit', out_indices=(0, 1, 2, 3), final_norm=True),
+        in_channels=(64,) * 4,
+    ),
+}
+
+
+CASES = [(encoder, with_cp) for encoder in ENCODERS for with_cp in (False, True)]
+
+
+def frozen_norm_model(encoder, with_cp):
+    options = dict(ENCODERS[encoder])
+    options['backbone'] = dict(options['backbone'], tap=dict(num_branches=4), with_cp=with_cp)
+    model = build_segmentor(**options).double()
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
@@ -37,8 +50,8 @@ def work(rank, folder):
     pictures, samples = batch(4)
     mine = slice(2 * rank, 2 * rank + 2)
     results = []
-    for with_cp in (False, True):
-        model = frozen_norm_model(with_cp)
+    for encoder, with_cp in CASES:
+        model = frozen_norm_model(encoder, with_cp)
         wrapped = DistributedDataParallel(LossOnly(model))  # find_unused_parameters stays off
         for _ in range(2):  # DDP notices an unused parameter at the second step
             model.zero_grad()
@@ -56,14 +69,17 @@ def test_losses_and_gradients_agree_with_one_process(tmp_path):
     multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=2)
     results = torch.load(tmp_path / 'result.pt', weights_only=True)
 
-    with torch.device('cpu'):  # gloo's processes are on it, whatever device the tests are for
-        model = frozen_norm_model(with_cp=False)
-        pictures, samples = batch(4)
-    losses = model.loss(pictures.double(), samples)
-    total(losses).backward()
-    assert losses['loss_adl'] > 0.01
-    expected = torch.stack([losses['decode.loss_ce'], losses['loss_adl']]).detach()
-    for values, gradients in results:
-        torch.testing.assert_close(values, expected)
-        for ours, reference in zip(gradients, model.parameters(), strict=True):
-            torch.testing.assert_close(ours, reference.grad, rtol=1e-7, atol=1e-10)
+    for encoder in ENCODERS:
+        with torch.device('cpu'):  # gloo's processes are on it, whatever device the tests are for
+            model = frozen_norm_model(encoder, with_cp=False)
+            pictures, samples = batch(4)
+        losses = model.loss(pictures.double(), samples)
+        total(losses).backward()
+        assert losses['loss_adl'] > 0.01
+        expected = torch.stack([losses['decode.loss_ce'], losses['loss_adl']]).detach()
+        own = [result for case, result in zip(CASES, results, strict=True) if case[0] == encoder]
+        assert len(own) == 2
+        for values, gradients in own:
+            torch.testing.assert_close(values, expected)
+            for ours, reference in zip(gradients, model.parameters(), strict=True):
+                torch.testing.assert_close(ours, reference.grad, rtol=1e-7, atol=1e-10)

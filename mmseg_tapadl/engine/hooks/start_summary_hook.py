@@ -85,9 +85,13 @@ def weights_in_words(runner: Any) -> str:
         return f'resumed after iteration {runner.iter}'
     if runner._load_from:
         return f'read from {runner._load_from}'
-    pretrained = _encoder(runner).get('init_cfg')
-    if isinstance(pretrained, dict) and pretrained.get('type') == 'Pretrained':
-        return f'encoder from {pretrained["checkpoint"]}, the rest random'
+    encoder = _encoder(runner)
+    initial = encoder.get('init_cfg')
+    if isinstance(initial, dict) and initial.get('type') == 'Pretrained':
+        return f'encoder from {initial["checkpoint"]}, the rest random'
+    if pretrained := encoder.get('pretrained'):
+        source = "timm's default weights" if pretrained is True else pretrained
+        return f'encoder from {source}, the rest random'
     return 'random (the paper starts from ImageNet weights: --pretrained FILE)'
 
 
@@ -120,7 +124,8 @@ def _model(runner: Any) -> str:
     model = bare_model(runner)
     backbone = _encoder(runner)
     count = sum(p.numel() for p in model.parameters()) / 1e6
-    arch = f' {backbone["arch"]}' if isinstance(backbone.get('arch'), str) else ''
+    names = [backbone[key] for key in ('arch', 'model') if isinstance(backbone.get(key), str)]
+    arch = f' {names[0]}' if names else ''
     parts = [
         type(module).__name__ for module in (model, getattr(model, 'decode_head', None)) if module is not None
     ]

@@ -18,15 +18,22 @@ def check_timm_name(model: str) -> str:
         near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
         hint = f'; near: {", ".join(near)}' if near else ''
         raise InputError(f"model='{model}': timm {timm.__version__} has no model of this name{hint}")
-    tags = (
-        timm.list_pretrained(name)
-        if hasattr(timm, 'list_pretrained')
-        else timm.list_models(f'{name}.*', pretrained=True)
-    )
-    if tag and model not in tags:
-        known = ', '.join(entry.partition('.')[2] for entry in tags) or 'none'
+    if tag and tag not in tags_of(name):
+        known = ', '.join(tags_of(name)) or 'none'
         raise InputError(f"model='{model}': no weights with the tag '{tag}'; its tags: {known}")
     return model
+
+
+def tags_of(model: str) -> list[str]:
+    """The tags of the weights that timm has for a model."""
+    name = model.partition('.')[0]
+    return [entry.partition('.')[2] for entry in timm.list_models(f'{name}.*', pretrained=True)]
+
+
+def tag_in(model: str, pretrained: object) -> str | None:
+    """The tag of timm's weights that ``pretrained`` names, alone or behind the model's name; None: it names none."""
+    tag = str(pretrained).removeprefix(f'{model.partition(".")[0]}.')
+    return tag if isinstance(pretrained, str) and tag in tags_of(model) else None
 
 
 def normalisation_of(model: str) -> tuple[list[float], list[float]]:

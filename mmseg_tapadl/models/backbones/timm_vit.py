@@ -23,11 +23,12 @@ from mmseg_tapadl.layers.timm_attention import make_watchable
 from mmseg_tapadl.layers.timm_block import add_pooling, check_block
 from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
-from mmseg_tapadl.models.backbones.timm_names import check_timm_name, normalisation_of
-from mmseg_tapadl.models.backbones.timm_weights import fetch_weights, fit_weights, read_weights
+from mmseg_tapadl.models.backbones.timm_names import check_timm_name, normalisation_of, tag_in, tags_of
+from mmseg_tapadl.models.backbones.timm_weights import fetch_weights, fitted_weights, read_weights
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
+DEFAULT_MODEL = 'vit_small_patch14_reg4_dinov2'
 NUM_FEATURES = 4
 # Of the features' spread: what another order of sums may change.
 PROBE_TOLERANCE = 1e-5
@@ -70,7 +71,7 @@ class TimmViT(BaseModule):
 
     def __init__(
         self,
-        model: str,
+        model: str = DEFAULT_MODEL,
         pretrained: bool | str | None = None,
         tap: Mapping[str, Any] | None = None,
         *,
@@ -83,10 +84,10 @@ class TimmViT(BaseModule):
         norm_cfg: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
     ):
-        super().__init__()
+        super().__init__(init_cfg=init_cfg)
         num_branches = num_tap_branches(tap)
         self.name = check_timm_name(model)
-        self.pretrained, self.pretrained_prefix = pretrained_source(pretrained, init_cfg)
+        self.pretrained = pretrained_source(pretrained, init_cfg)
         self.frozen = frozen
         self.with_cp = with_cp
         self.final_norm = final_norm
@@ -94,7 +95,7 @@ class TimmViT(BaseModule):
             self.name, dynamic_img_size=True, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate
         )
         self.out_indices = chosen_blocks(out_indices, len(vit.blocks), model)
-        self.patch_size: int = vit.patch_embed.patch_size[0]
+        self.patch_size: int = vit.patch_embed.feat_ratio()
         self.embed_dim: int = vit.embed_dim
         self.num_prefix: int = vit.num_prefix_tokens
         self.feature_channels = [self.embed_dim] * len(self.out_indices)
@@ -128,9 +129,9 @@ class TimmViT(BaseModule):
     @staticmethod
     def normalisation(config: Mapping[str, Any]) -> dict[str, list[float]]:
         """Mean and standard deviation, of RGB from 0 to 255, that the weights named in an encoder's config expect."""
-        model, pretrained = config['model'], config.get('pretrained')
-        is_tag = isinstance(pretrained, str) and not looks_like_file(pretrained)
-        mean, std = normalisation_of(f'{model.partition(".")[0]}.{pretrained}' if is_tag else model)
+        model = check_timm_name(config.get('model', DEFAULT_MODEL))
+        tag = tag_in(model, config.get('pretrained'))
+        mean, std = normalisation_of(f'{model.partition(".")[0]}.{tag}' if tag else model)
         return {'mean': mean, 'std': std}
 
     def _freeze(self) -> None:
@@ -150,7 +151,8 @@ class TimmViT(BaseModule):
         if mode and self.frozen:
             self.model.eval()
             for module in self.model.modules():
-                if isinstance(module, (TokenAwareAvgPool, WatchableAttention)):
+                watchable = isinstance(module, WatchableAttention) and not module.attn_drop_rate
+                if watchable or isinstance(module, TokenAwareAvgPool):
                     module.train()
         return self
 
@@ -162,13 +164,30 @@ class TimmViT(BaseModule):
         """
         if self.pretrained is None:
             return
-        if self.pretrained is True:
-            weights = fetch_weights(self.name, None)
-        elif looks_like_file(self.pretrained):
-            weights = read_weights(str(self.pretrained), self.pretrained_prefix)
+        tag = tag_in(self.name, self.pretrained)
+        if self.pretrained is True or tag:
+            weights = fetch_weights(self.name, tag)
         else:
-            weights = fetch_weights(self.name, str(self.pretrained))
-        fit_weights(self.model, weights, source=f'pretrained={self.pretrained!r}')
+            prefix = (self.init_cfg or {}).get('prefix', '')
+            try:
+                weights = read_weights(str(self.pretrained), prefix)
+            except InputError as error:
+                known = ', '.join(tags_of(self.name)) or 'none'
+                raise InputError(f"{error} (nor is it one of timm's tags: {known})") from None
+        self.load_state_dict(self.own_keys(weights, source=f'pretrained={self.pretrained!r}: '), strict=False)
+
+    def own_keys(self, weights: Mapping[str, Tensor], *, source: str = '') -> dict[str, Tensor]:
+        """The tensors of a file, in timm's keys or a whole segmenter's, that this encoder takes, by its own keys.
+
+        Args:
+            weights: By the file's names.
+            source: Said in front of errors.
+
+        Raises:
+            InputError: Weights of another model.
+        """
+        fitted = fitted_weights(self.model, weights, source=source)
+        return {f'model.{key}': value for key, value in fitted.items()}
 
     @property
     def num_layers(self) -> int:
@@ -190,10 +209,6 @@ class TimmViT(BaseModule):
             'cls_token',
             'pos_embed',
         }
-
-    def own_keys(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights in timm's keys under the keys of this encoder."""
-        return {f'model.{key}': value for key, value in weights.items()}
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps normalised pictures (B, 3, H, W) to the chosen features, each (B, C, ceil(H/p), ceil(W/p))."""
@@ -253,22 +268,17 @@ def create_vit(name: str, **options: Any) -> VisionTransformer | Eva:
     return made
 
 
-def pretrained_source(
-    pretrained: bool | str | None, init_cfg: Mapping[str, Any] | None
-) -> tuple[bool | str | None, str]:
-    """The source of the weights and the prefix of its keys; ``init_cfg``, which ``--pretrained`` sets, wins."""
+def pretrained_source(pretrained: bool | str | None, init_cfg: Mapping[str, Any] | None) -> bool | str | None:
+    """The source of the weights; ``init_cfg``, which ``--pretrained`` sets, wins."""
     if init_cfg is None:
-        return pretrained or None, ''
-    if init_cfg.get('type') != 'Pretrained':
-        raise InputError(
-            f"init_cfg={dict(init_cfg)}: only dict(type='Pretrained', checkpoint=FILE) is known here"
-        )
-    return init_cfg['checkpoint'], init_cfg.get('prefix', '')
-
-
-def looks_like_file(source: bool | str) -> bool:
-    """Whether ``pretrained`` is a file (or an address) rather than one of timm's tags."""
-    return any(mark in str(source) for mark in ('/', '\\', '.'))
+        return pretrained or None
+    if (
+        not isinstance(init_cfg, Mapping)
+        or init_cfg.get('type') != 'Pretrained'
+        or 'checkpoint' not in init_cfg
+    ):
+        raise InputError(f"init_cfg={init_cfg}: only dict(type='Pretrained', checkpoint=FILE) is known here")
+    return init_cfg['checkpoint']
 
 
 def chosen_blocks(out_indices: Sequence[int] | None, depth: int, model: str) -> tuple[int, ...]:
@@ -280,10 +290,11 @@ def chosen_blocks(out_indices: Sequence[int] | None, depth: int, model: str) -> 
     if out_indices is None:
         count = min(NUM_FEATURES, depth)
         return tuple((i + 1) * depth // count - 1 for i in range(count))
-    chosen = list(out_indices)
-    if not chosen or chosen != sorted(set(chosen)) or chosen[0] < 0 or chosen[-1] >= depth:
+    chosen = list(out_indices) if isinstance(out_indices, Sequence) else []
+    numbers = all(isinstance(i, int) and not isinstance(i, bool) for i in chosen)
+    if not chosen or not numbers or chosen != sorted(set(chosen)) or chosen[0] < 0 or chosen[-1] >= depth:
         raise InputError(
-            f"out_indices={tuple(chosen)}: model='{model}' has blocks 0 to {depth - 1}; give some of them, ascending"
+            f"out_indices={out_indices}: model='{model}' has blocks 0 to {depth - 1}; give some of them, ascending"
         )
     return tuple(chosen)
 

@@ -1,81 +1,133 @@
 """Weights in timm's keys: fetched by timm or read from a file, and fitted to a model of another grid."""
 
 import importlib
-import os
+import socket
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
 
 import timm
-import torch
 from torch import Tensor, nn
 
-from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain_local
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
+from mmseg_tapadl.checkpoints.wrapper_names import prefix_before, weights_of
+from mmseg_tapadl.models.backbones.timm_names import tags_of
 from mmseg_tapadl.utils.errors import InputError
 
 _SHOWN = 4
+# What a file of timm's weights need not hold: this project's own part, which starts as nearly the identity.
+_OWN_PART = '.dilation_predictor.'
+_REACHABLE_WITHIN = 10.0
 
 
 def fetch_weights(name: str, tag: str | None) -> dict[str, Tensor]:
-    """timm's weights of a model, in its keys.
+    """timm's weights of a model, in its keys, from its cache or from the hub.
 
     Raises:
-        InputError: They cannot be fetched: no such tag, no network, a licence that was not accepted.
+        InputError: They cannot be fetched: none exist, no network, a licence that was not accepted.
     """
     full = f'{name.partition(".")[0]}.{tag}' if tag else name
+    remedy = 'download the file elsewhere and give pretrained=FILE'
+    if not tags_of(name):
+        raise InputError(f"pretrained=True: timm has no weights of '{name}'; give a file, or pretrained=None")
+    repository = timm.get_pretrained_cfg(full).hf_hub_id
+    cached = _cached(repository) if repository else None
+    if repository and not cached and (reason := _unreachable()):
+        raise InputError(f"the weights of '{full}' cannot be fetched by timm: {reason}; {remedy}")
+    # From the cache without asking the hub, which may be out of reach by now.
+    overlay = dict(file=cached) if cached else None
     try:
-        return timm.create_model(full, pretrained=True).state_dict()
+        return timm.create_model(full, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
     except Exception as error:  # the hub, the network and timm raise many kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"the weights of '{full}' cannot be fetched by timm ({reason}). Without a network download the file "
-            'elsewhere and give pretrained=FILE'
-        ) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"the weights of '{full}' cannot be fetched by timm: {reason}; {remedy}") from error
+
+
+def _cached(repository: str) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    name, _, revision = repository.partition('@')
+    path = try_to_load_from_cache(name, 'model.safetensors', revision=revision or None)
+    return path if isinstance(path, str) else None
+
+
+def _unreachable() -> str | None:
+    """Why the hub cannot be reached, asked once; its own client would try for a minute."""
+    from huggingface_hub import constants
+
+    address = urlparse(constants.ENDPOINT)
+    if constants.HF_HUB_OFFLINE:
+        return 'HF_HUB_OFFLINE is set, and they are not in the cache'
+    if getproxies():  # the way leads elsewhere
+        return None
+    port = address.port or (443 if address.scheme == 'https' else 80)
+    try:
+        socket.create_connection((address.hostname or '', port), timeout=_REACHABLE_WITHIN).close()
+    except OSError as error:
+        return f'no way to {constants.ENDPOINT} ({error})'
+    return None
 
 
 def read_weights(path: str, prefix: str = '') -> dict[str, Tensor]:
-    """The weights in a file, as data; ``prefix`` chooses a part of it and is taken off.
+    """The weights in a file or at an address, read as data.
+
+    Args:
+        path: ``.safetensors`` or ``.pth``: bare weights, or within ``state_dict`` or ``model``.
+        prefix: Chooses the part of the file whose names begin so, and is taken off.
 
     Raises:
         InputError: No such file, or not one of weights.
     """
-    if not os.path.isfile(os.path.expanduser(path)):
-        raise InputError(f'pretrained={path!r}: no such file (and no tag of timm)')
-    weights: Any = load_plain_local(path)
-    for key in ('state_dict', 'model'):
-        if isinstance(weights.get(key), Mapping):
-            weights = weights[key]
-            break
+    try:
+        weights = weights_of(load_plain(path))
+    except CheckpointError as error:
+        raise InputError(f'pretrained={path!r}: {error}') from None
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+
+
+def fitted_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str = '') -> dict[str, Tensor]:
+    """The weights that a model of timm's takes, by its keys; positions are resampled to its grid as timm does.
+
+    Args:
+        model: timm's model. What it no longer has (classifier, later blocks, final norm) is left out.
+        weights: By timm's keys, or those of the original release where timm converts them; behind a prefix, as
+            wrappers leave one, or as part of a whole segmenter. Pooling (TAP) is taken where it fits.
+        source: Said in front of errors.
+
+    Raises:
+        InputError: Weights of another architecture: with the keys that are missing, of another shape, or would be
+            lost although their block is kept.
+    """
+    own = model.state_dict()
+    prefix = prefix_before(weights, own)
+    bare = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    fitted = _converted_by_timm(model, bare, source)
+    needed = [key for key in own if _OWN_PART not in key]
+    missing = [key for key in needed if key not in fitted]
+    misshapen = [
+        f'{key} {tuple(fitted[key].shape)} for {tuple(own[key].shape)}'
+        for key in needed
+        if key in fitted and fitted[key].shape != own[key].shape
+    ]
+    kept = tuple({'.'.join(key.split('.')[:2]) + '.' for key in own if key.startswith('blocks.')})
+    lost = [key for key in fitted if key not in own and key.startswith(kept) and _OWN_PART not in key]
+    kinds = {'missing': missing, 'of another shape': misshapen, 'with no place here': lost}
+    faults = [f'{len(keys)} {kind}: {", ".join(keys[:_SHOWN])}' for kind, keys in kinds.items() if keys]
+    if faults:
+        raise InputError(f'{source}weights of another model: {"; ".join(faults)}')
     return {
-        key.removeprefix(prefix).removeprefix('model.'): value
-        for key, value in weights.items()
-        if isinstance(value, Tensor) and key.startswith(prefix)
+        key: fitted[key] for key, value in own.items() if key in fitted and fitted[key].shape == value.shape
     }
 
 
-def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
-    """Loads weights in timm's keys; positions are resampled to the model's grid as timm does.
-
-    Args:
-        model: timm's model; what it no longer has (classifier, later blocks, final norm) is left in the file.
-        weights: By timm's keys.
-        source: Names them in errors.
-
-    Raises:
-        InputError: Weights of another architecture: with the keys that are missing or of another shape.
-    """
-    adapt = getattr(importlib.import_module(type(model).__mro__[0].__module__), 'checkpoint_filter_fn', None)
-    fitted = dict(adapt(dict(weights), model)) if adapt is not None else dict(weights)
-    own = model.state_dict()
-    wanted = [key for key in own if '.dilation_predictor.' not in key and '.core.' not in key]
-    missing = [key for key in wanted if key not in fitted]
-    misshapen = [
-        f'{key} {tuple(fitted[key].shape)} for {tuple(own[key].shape)}'
-        for key in wanted
-        if key in fitted and fitted[key].shape != own[key].shape
-    ]
-    if missing or misshapen:
-        faults = [f'{len(missing)} missing: {", ".join(missing[:_SHOWN])}'] if missing else []
-        faults += [f'{len(misshapen)} of another shape: {", ".join(misshapen[:_SHOWN])}'] if misshapen else []
-        raise InputError(f'{source}: weights of another model: {"; ".join(faults)}')
-    with torch.no_grad():
-        model.load_state_dict({key: value for key, value in fitted.items() if key in own}, strict=False)
+def _converted_by_timm(model: nn.Module, weights: dict[str, Tensor], source: str) -> Mapping[str, Any]:
+    convert = getattr(importlib.import_module(type(model).__module__), 'checkpoint_filter_fn', None)
+    if convert is None:
+        return weights
+    try:
+        return convert(dict(weights), model)
+    except (KeyError, IndexError, AttributeError, ValueError, RuntimeError) as error:
+        # timm's conversion takes for granted that they are this model's.
+        raise InputError(f'{source}weights of another model: timm cannot convert them ({error})') from error

@@ -42,7 +42,7 @@ class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
         data_preprocessor: Any = None,
         **kwargs: Any,
     ):
-        if isinstance(data_preprocessor, Mapping):
+        if data_preprocessor is None or isinstance(data_preprocessor, Mapping):
             data_preprocessor = with_encoder_numbers(data_preprocessor, backbone)
         super().__init__(backbone=backbone, data_preprocessor=data_preprocessor, **kwargs)
         self.attention_watch: AttentionWatch | None = None

@@ -12,20 +12,23 @@ from mmseg_tapadl.utils.errors import InputError
 FROM_ENCODER = 'encoder'
 
 
-def with_encoder_numbers(data_preprocessor: Mapping[str, Any], backbone: Mapping[str, Any]) -> dict[str, Any]:
+def with_encoder_numbers(
+    data_preprocessor: Mapping[str, Any] | None, backbone: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Fills in ``mean='encoder'`` and ``std='encoder'``, and says where other numbers are given than the weights expect.
 
     Args:
-        data_preprocessor: Config of mmseg's ``SegDataPreProcessor``.
+        data_preprocessor: Config of mmseg's ``SegDataPreProcessor``; ``None`` normalises nothing.
         backbone: Config of the encoder; its class may know what its weights expect (``normalisation``).
 
     Returns:
         The config with numbers for RGB from 0 to 255; where they came from the encoder, ``bgr_to_rgb`` is on.
+        ``None`` where none was given.
 
     Raises:
         InputError: The encoder's class does not know, or ``bgr_to_rgb=False`` where the numbers are asked for.
     """
-    config = dict(data_preprocessor)
+    config = dict(data_preprocessor or {})
     asked = [key for key in ('mean', 'std') if isinstance(config.get(key), str)]
     wrong = [key for key in asked if config[key] != FROM_ENCODER]
     if wrong:
@@ -39,15 +42,15 @@ def with_encoder_numbers(data_preprocessor: Mapping[str, Any], backbone: Mapping
                 f"data_preprocessor.{asked[0]}='{FROM_ENCODER}': {backbone.get('type')} does not know what its weights "
                 'expect; give three numbers'
             )
-        return config
+        return None if data_preprocessor is None else config
     if asked:
         if not config.setdefault('bgr_to_rgb', True):
             raise InputError(
                 f"data_preprocessor.bgr_to_rgb=False with {asked[0]}='{FROM_ENCODER}': the weights expect RGB; leave it out"
             )
         config.update({key: expected[key] for key in asked})
-    _tell_difference(config, expected, str(backbone.get('model')))
-    return config
+    _tell_difference(config, expected, backbone.get('model', backbone['type']))
+    return None if data_preprocessor is None else config
 
 
 def expected_by(backbone: Mapping[str, Any]) -> dict[str, list[float]] | None:
