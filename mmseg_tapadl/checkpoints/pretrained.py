@@ -1,6 +1,7 @@
 """Starting the encoder from a file, and saying how much of it the file covered."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def start_encoder_from(cfg: Config, path: str) -> None:
     Raises:
         CheckpointError: When the file is not a checkpoint.
     """
-    _weights(path)
+    load_plain(path)
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
 
 
@@ -45,24 +46,25 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
         InputError: What an encoder refuses that reads files by itself (``own_weights``).
     """
     encoder = runner.bare_model.backbone
-    reads_itself = hasattr(encoder, 'own_weights')
-    weights = encoder.own_weights(load_plain(path), path) if reads_itself else _weights(path)
+    checkpoint = load_plain(path)
+    if hasattr(encoder, 'own_weights'):
+        weights = encoder.own_weights(checkpoint, f'--pretrained {path}')
+    elif hasattr(encoder, 'own_keys'):
+        weights = weights_of(checkpoint)
+    else:
+        weights = _as_mmengine_finds_them(checkpoint)
     own = encoder.state_dict()
     prefix = prefix_before(weights, own)
     if prefix:
         encoder.init_cfg['prefix'] = prefix
     held = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    taken, reason = fitting(held, own), None
+    taken = fitting(held, own)
     if len(taken) < len(own) and hasattr(encoder, 'own_keys'):
         # The encoder itself reads names of other libraries, too.
-        try:
+        with suppress(InputError):
             taken = max(taken, fitting(encoder.own_keys(held), own), key=len)
-        except InputError as error:
-            reason = error
     if all(_counts_only(key) for key in taken):
         theirs = ', '.join(list(weights)[:_SHOWN])
-        if reason is not None:
-            raise CheckpointError(f'--pretrained {path}: {reason}')
         raise CheckpointError(
             f'--pretrained {path}: none of its tensors ({theirs}, ...) fits the encoder (it has {", ".join(list(own)[:_SHOWN])}, '
             '...); convert the file with tools/model_converters first'
@@ -86,5 +88,6 @@ def _counts_only(key: str) -> bool:
     return key.endswith('num_batches_tracked')
 
 
-def _weights(path: str) -> dict[str, torch.Tensor]:
-    return weights_of(load_plain(path))
+def _as_mmengine_finds_them(checkpoint: Mapping) -> dict[str, torch.Tensor]:
+    weights = checkpoint.get('state_dict', checkpoint)
+    return {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}

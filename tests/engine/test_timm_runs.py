@@ -101,12 +101,12 @@ def test_weights_are_asked_for_only_where_a_training_starts_from_nothing(folder)
         assert "pretrained='gone.pth': gone.pth: no such file" in refused.output
         assert 'Traceback' not in refused.output
     assert 'going on from' in train_here(asking, work, '--resume').output
-    train_here(asking, folder / 'tuned', *short, f'load_from={work / "iter_1.pth"}')
     checkpoint = work / 'iter_4.pth'
+    train_here(asking, folder / 'tuned', *short, f'load_from={checkpoint}')
     run_tool_here('test.py', asking, checkpoint, '--work-dir', folder / 'test', cwd=folder)
     picture = next((folder / 'data/leftImg8bit/val').rglob('*.png'))
     run_tool_here('predict.py', asking, checkpoint, picture, '--out', folder / 'out', cwd=folder)
-    run_tool_here('analysis_tools/complexity.py', asking, '--size', '64', '64', cwd=folder)
+    run_tool_here('analysis_tools/complexity.py', asking, '--size', '64', cwd=folder)
 
 
 def test_frozen_weights_have_no_state_in_the_optimizer(folder):

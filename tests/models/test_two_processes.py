@@ -77,9 +77,11 @@ def test_losses_and_gradients_agree_with_one_process(tmp_path):
         total(losses).backward()
         assert losses['loss_adl'] > 0.01
         expected = torch.stack([losses['decode.loss_ce'], losses['loss_adl']]).detach()
+        tolerance = 1e-8 if encoder == 'TimmViT' else 1e-10
         own = [result for case, result in zip(CASES, results, strict=True) if case[0] == encoder]
         assert len(own) == 2
         for values, gradients in own:
             torch.testing.assert_close(values, expected)
             for ours, reference in zip(gradients, model.parameters(), strict=True):
-                torch.testing.assert_close(ours, reference.grad, rtol=1e-7, atol=1e-10)
+                # timm resamples positions in float32.
+                torch.testing.assert_close(ours, reference.grad, rtol=1e-7, atol=tolerance)

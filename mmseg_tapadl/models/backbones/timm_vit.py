@@ -17,6 +17,9 @@ from timm.models import Eva, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
+from mmseg_tapadl.checkpoints.wrapper_names import weights_of
 from mmseg_tapadl.layers import checkpoint_module, to_grid
 from mmseg_tapadl.layers.attention_watch import WatchableAttention
 from mmseg_tapadl.layers.timm_attention import make_watchable
@@ -24,7 +27,7 @@ from mmseg_tapadl.layers.timm_block import add_pooling, check_block
 from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.models.backbones.timm_names import check_timm_name, normalisation_of, tag_in, tags_of
-from mmseg_tapadl.models.backbones.timm_weights import fetch_weights, fitted_weights, read_weights
+from mmseg_tapadl.models.backbones.timm_weights import fetch_weights, fitted_weights
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
@@ -164,29 +167,30 @@ class TimmViT(BaseModule):
         """
         if self.pretrained is None:
             return
+        source = f'pretrained={self.pretrained!r}'
         tag = tag_in(self.name, self.pretrained)
         if self.pretrained is True or tag:
-            weights = fetch_weights(self.name, tag)
+            checkpoint = fetch_weights(self.name, tag)
         else:
-            prefix = (self.init_cfg or {}).get('prefix', '')
             try:
-                weights = read_weights(str(self.pretrained), prefix)
-            except InputError as error:
+                checkpoint = load_plain(str(self.pretrained))
+            except CheckpointError as error:
                 known = ', '.join(tags_of(self.name)) or 'none'
-                raise InputError(f"{error} (nor is it one of timm's tags: {known})") from None
-        self.load_state_dict(self.own_keys(weights, source=f'pretrained={self.pretrained!r}: '), strict=False)
+                raise InputError(f"{source}: {error} (nor is it one of timm's tags: {known})") from None
+        self.load_state_dict(self.own_weights(checkpoint, source), strict=False)
 
-    def own_keys(self, weights: Mapping[str, Tensor], *, source: str = '') -> dict[str, Tensor]:
-        """The tensors of a file, in timm's keys or a whole segmenter's, that this encoder takes, by its own keys.
+    def own_weights(self, checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+        """What of a checkpoint this encoder loads, under its own names; positions are resampled to its grid.
 
         Args:
-            weights: By the file's names.
-            source: Said in front of errors.
+            checkpoint: What the file holds: bare weights, or within ``state_dict`` or ``model``, in timm's keys or
+                those of a segmenter, behind any wrapper.
+            source: Names it in errors.
 
         Raises:
             InputError: Weights of another model.
         """
-        fitted = fitted_weights(self.model, weights, source=source)
+        fitted = fitted_weights(self.model, weights_of(checkpoint), source=source)
         return {f'model.{key}': value for key, value in fitted.items()}
 
     @property

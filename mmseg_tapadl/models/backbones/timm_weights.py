@@ -10,9 +10,7 @@ from urllib.request import getproxies
 import timm
 from torch import Tensor, nn
 
-from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
-from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
-from mmseg_tapadl.checkpoints.wrapper_names import prefix_before, weights_of
+from mmseg_tapadl.checkpoints.wrapper_names import prefix_before
 from mmseg_tapadl.models.backbones.timm_names import tags_of
 from mmseg_tapadl.utils.errors import InputError
 
@@ -70,31 +68,14 @@ def _unreachable() -> str | None:
     return None
 
 
-def read_weights(path: str, prefix: str = '') -> dict[str, Tensor]:
-    """The weights in a file or at an address, read as data.
-
-    Args:
-        path: ``.safetensors`` or ``.pth``: bare weights, or within ``state_dict`` or ``model``.
-        prefix: Chooses the part of the file whose names begin so, and is taken off.
-
-    Raises:
-        InputError: No such file, or not one of weights.
-    """
-    try:
-        weights = weights_of(load_plain(path))
-    except CheckpointError as error:
-        raise InputError(f'pretrained={path!r}: {error}') from None
-    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-
-
-def fitted_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str = '') -> dict[str, Tensor]:
+def fitted_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
     """The weights that a model of timm's takes, by its keys; positions are resampled to its grid as timm does.
 
     Args:
         model: timm's model. What it no longer has (classifier, later blocks, final norm) is left out.
         weights: By timm's keys, or those of the original release where timm converts them; behind a prefix, as
             wrappers leave one, or as part of a whole segmenter. Pooling (TAP) is taken where it fits.
-        source: Said in front of errors.
+        source: Names them in errors.
 
     Raises:
         InputError: Weights of another architecture: with the keys that are missing, of another shape, or would be
@@ -116,7 +97,7 @@ def fitted_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: s
     kinds = {'missing': missing, 'of another shape': misshapen, 'with no place here': lost}
     faults = [f'{len(keys)} {kind}: {", ".join(keys[:_SHOWN])}' for kind, keys in kinds.items() if keys]
     if faults:
-        raise InputError(f'{source}weights of another model: {"; ".join(faults)}')
+        raise InputError(f'{source}: weights of another model: {"; ".join(faults)}')
     return {
         key: fitted[key] for key, value in own.items() if key in fitted and fitted[key].shape == value.shape
     }
@@ -130,4 +111,4 @@ def _converted_by_timm(model: nn.Module, weights: dict[str, Tensor], source: str
         return convert(dict(weights), model)
     except (KeyError, IndexError, AttributeError, ValueError, RuntimeError) as error:
         # timm's conversion takes for granted that they are this model's.
-        raise InputError(f'{source}weights of another model: timm cannot convert them ({error})') from error
+        raise InputError(f'{source}: weights of another model: timm cannot convert them ({error})') from error
