@@ -1,9 +1,9 @@
 """What a checkpoint file may hold, checked on its bytes before anything is unpickled.
 
 A ``.pth`` file is a ZIP archive around a pickle, and a pickle is a program: it names functions and
-calls them. The checks here walk over the file without running it, so that a refusal can say what the
-file wanted to do. PyTorch's own ``weights_only`` reader stays the lock; these are the door-keepers
-that give its refusals a plain text and stop what only wastes memory (compressed bombs, huge headers).
+calls them. The checks here read the file without running it, so that a refusal can say what the
+file wanted to do. PyTorch's own ``weights_only`` reader decides; these checks
+come before it, give its refusals a plain text and stop what only wastes memory (compressed bombs, huge headers).
 """
 
 import argparse

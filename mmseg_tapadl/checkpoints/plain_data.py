@@ -93,7 +93,7 @@ def from_file(value: Any, path: str, limit: int) -> Any:
 
 
 class _Cleaner:
-    """One walk over a checkpoint; every container is visited once, however often it is referred to."""
+    """One pass over a checkpoint; every container is visited once, however often it is referred to."""
 
     def __init__(self, path: str, limit: int) -> None:
         self.path = path

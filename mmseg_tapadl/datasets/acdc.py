@@ -29,7 +29,7 @@ class ACDCDataset(BaseSegDataset):
     ``{rgb_anon,gt}/{fog,night,rain,snow}/{train,val,test}/<sequence>/<sequence>_frame_<number>_{rgb_anon,
     gt_labelTrainIds}.png``. Both ``rgb_anon/`` beside ``gt/`` and the unpacked archives
     (``rgb_anon_trainvaltest/rgb_anon`` and ``gt_trainval/gt``) are found. The folders ``*_ref`` hold the
-    normal-condition twins of the pictures; they are never read. The test split has no labels.
+    normal-condition references of the pictures; they are never read. The test split has no labels.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'``.
@@ -175,7 +175,7 @@ def _instead(folder: Path) -> str:
         return ''
     found = sorted(path.name for path in folder.iterdir() if path.is_dir())
     note = (
-        ', whose pictures are normal-condition twins and never evaluated'
+        ', whose pictures are normal-condition references and never evaluated'
         if any('_ref' in n for n in found)
         else ''
     )

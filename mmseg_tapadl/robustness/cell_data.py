@@ -200,7 +200,7 @@ def check_pregenerated(root: str, dataset: Dataset, dataset_config: dict, cells:
             inside = [
                 path for path in paths if os.path.abspath(path).startswith(os.path.abspath(folder) + os.sep)
             ]
-            missing += [twin for twin in map(transform.twin_of, inside) if not os.path.isfile(twin)]
+            missing += [path for path in map(transform.path_for, inside) if not os.path.isfile(path)]
     if missing:
         raise InputError(
             f'{len(missing)} of {len(cells) * len(paths)} pre-generated pictures are missing, the first is '

@@ -3,7 +3,7 @@
     python tools/model_converters/publish.py work_dirs/fan_tapadl_demo/iter_300.pth fan_tapadl.safetensors
     python tools/model_converters/publish.py best_mIoU_iter_300.pth fan_tapadl.pth --metrics work_dirs/x/metrics.json
 
-Optimizer, schedule, logs and averaged twins are left out. The name gets the first 8 digits of the file's
+Optimizer, schedule, logs and averaged copies are left out. The name gets the first 8 digits of the file's
 SHA-256 (fan_tapadl-1a2b3c4d.safetensors), which readers of downloads check; the whole digest and the facts
 are written beside it (.json).
 """

@@ -9,9 +9,9 @@ from mmseg.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class TakePregenerated(BaseTransform):
-    """Points ``img_path`` at the pre-generated twin of a picture; put it right before the loading transform.
+    """Points ``img_path`` at the pre-generated form of a picture; put it right before the loading transform.
 
-    The twin of ``<image_folder>/<city>/x_leftImg8bit.png`` is
+    That of ``<image_folder>/<city>/x_leftImg8bit.png`` is
     ``<root>/<corruption>/<severity>/<city>/x_leftImg8bit.png``, the layout of Cityscapes-C. The label path
     is not touched.
 
@@ -26,18 +26,18 @@ class TakePregenerated(BaseTransform):
         self.folder = Path(root) / corruption / str(severity)
         self.image_folder = image_folder
 
-    def twin_of(self, img_path: str) -> str:
-        """The path of the pre-generated twin of one clean picture."""
+    def path_for(self, img_path: str) -> str:
+        """The path of the pre-generated form of one clean picture."""
         return str(self.folder / os.path.relpath(img_path, self.image_folder))
 
     def transform(self, results: dict) -> dict:
         """Replaces ``results['img_path']``.
 
         Raises:
-            FileNotFoundError: Where the twin does not exist; the message names it.
+            FileNotFoundError: Where it does not exist; the message names it.
         """
-        twin = self.twin_of(results['img_path'])
-        if not os.path.isfile(twin):
-            raise FileNotFoundError(f'the pre-generated picture {twin} does not exist')
-        results['img_path'] = twin
+        path = self.path_for(results['img_path'])
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f'the pre-generated picture {path} does not exist')
+        results['img_path'] = path
         return results

@@ -51,7 +51,7 @@ class StartSummaryHook(Hook):
             'optimizer': f'{type(optimizer.optimizer).__name__} ({type(optimizer).__name__}), '
             f'learning rate {" to ".join(f"{rate:.3g}" for rate in dict.fromkeys((rates[0], rates[-1])))}',
             'schedule': f'iterations {runner.iter + 1} to {runner.max_iters}, '
-            f'{runner.max_iters * loader.batch_size * runner.world_size / len(loader.dataset):.1f} rounds of the data',
+            f'{runner.max_iters * loader.batch_size * runner.world_size / len(loader.dataset):.1f} epochs',
             'seed': f'{runner.seed}',
             'writes to': runner.work_dir,
         }

@@ -12,7 +12,7 @@ from mmseg_tapadl.utils import InputError
 
 
 class SamplePosition(int):
-    """The index of a picture, which also says the how-many-th sample of the whole run it is.
+    """The index of a picture, with the position of this sample in the whole run.
 
     It is an ``int`` for everyone else; data sets pass it on as ``results['sample_idx']``.
     """
@@ -32,7 +32,7 @@ class SamplePosition(int):
 
 @DATA_SAMPLERS.register_module()
 class PositionedSampler(Sampler):
-    """Yields indices without end: each round a new permutation of the data set.
+    """Yields indices without end: each epoch a new permutation of the data set.
 
     The sample at position p depends on (seed, p) only. Process r of W takes the positions r, r + W,
     r + 2W, ...: all processes together see what one process with a W times larger batch sees, and a run
@@ -59,13 +59,13 @@ class PositionedSampler(Sampler):
 
     def index_at(self, position: int) -> int:
         """The index of the picture at ``position`` of the run."""
-        round_number, place = divmod(position, self.size)
-        return int(self._order_of(round_number)[place])
+        epoch, place = divmod(position, self.size)
+        return int(self._order_of(epoch)[place])
 
-    def _order_of(self, round_number: int) -> torch.Tensor:
-        if getattr(self, '_cached_round', None) != round_number:
-            self._cached_round = round_number
-            generator = torch.Generator().manual_seed(stream_seed(self.seed, 'order', round_number))
+    def _order_of(self, epoch: int) -> torch.Tensor:
+        if getattr(self, '_cached_epoch', None) != epoch:
+            self._cached_epoch = epoch
+            generator = torch.Generator().manual_seed(stream_seed(self.seed, 'order', epoch))
             self._order = (
                 torch.randperm(self.size, generator=generator) if self.shuffle else torch.arange(self.size)
             )
@@ -85,7 +85,7 @@ class PositionedSampler(Sampler):
         self._skipped = num_samples
 
     def __len__(self) -> int:
-        """Length of the data set: one round."""
+        """Length of the data set: one epoch."""
         return self.size
 
     def set_epoch(self, epoch: int) -> None:

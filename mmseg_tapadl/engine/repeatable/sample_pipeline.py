@@ -1,4 +1,4 @@
-"""A data set's pipeline that says which sample cannot be used, and why: the net below the data check."""
+"""A data set's pipeline that says which sample cannot be used, and why; the data check comes before it."""
 
 from collections.abc import Mapping
 from typing import Any
