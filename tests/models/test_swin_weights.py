@@ -159,6 +159,15 @@ def test_weights_of_another_size_are_refused(tmp_path):
         started(tmp_path / 'swin.pth', TINY)
 
 
+def test_weights_with_more_norms_than_features_are_asked_for_are_taken(tmp_path):
+    theirs = mmseg_swin().double()
+    torch.save(theirs.state_dict(), tmp_path / 'swin.pth')
+    encoder = started(tmp_path / 'swin.pth', TINY, out_indices=(2,))
+    assert torch.equal(encoder.norm2.weight, theirs.norm2.weight)
+    (feature,) = encoder(picture_of(40, 40))
+    assert feature.shape == (2, 32, 3, 3)
+
+
 def test_mmsegs_names_are_returned_as_they_are():
     weights = mmseg_swin().state_dict()
     assert to_mmseg_keys(weights) == dict(weights)

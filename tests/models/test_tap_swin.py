@@ -234,6 +234,7 @@ def test_it_exports():
         (dict(arch=3), 'arch=3: one of tiny'),
         (dict(arch=dict(embed_dim=8)), 'embed_dims, depths, num_heads, window_size'),
         (dict(arch=dict(TINY, depths=(1, 1))), 'one number a stage'),
+        (dict(arch=dict(TINY, depths=2)), 'depths=2, .*one number a stage'),
         (
             dict(arch=dict(TINY, num_heads=(1, 3, 4))),
             'num_heads=3 in stage 1: it must divide the 16 channels',

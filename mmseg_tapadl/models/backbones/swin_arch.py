@@ -71,9 +71,10 @@ def get_swin_arch(arch: str | Mapping[str, Any], window_size: int | None = None)
 
 def check_sizes(sizes: SwinArch) -> None:
     """Raises :class:`InputError` for sizes from which no encoder can be built."""
-    if len(sizes.depths) != len(sizes.num_heads) or not sizes.depths:
+    given = (sizes.depths, sizes.num_heads)
+    if not all(isinstance(x, Sequence) for x in given) or len(given[0]) != len(given[1]) or not given[0]:
         raise InputError(
-            f'depths={tuple(sizes.depths)}, num_heads={tuple(sizes.num_heads)}: one number a stage is needed in each'
+            f'depths={sizes.depths}, num_heads={sizes.num_heads}: one number a stage is needed in each'
         )
     numbers = {
         'window_size': [sizes.window_size],

@@ -28,8 +28,8 @@ _RENAMES = (
     (r'\.mlp\.fc1\.', '.ffn.layers.0.0.'),
     (r'\.mlp\.fc2\.', '.ffn.layers.1.'),
 )
-# The classifier with its norm, and what follows from the sizes.
-_NOT_NEEDED = r'norm\.(weight|bias)|head\..*|.*\.(attn_mask|relative_position_index)'
+# The classifier with its norm, norms of features that are not asked for, and what follows from the sizes.
+_NOT_NEEDED = r'norm\d*\.(weight|bias)|head\..*|.*\.(attn_mask|relative_position_index)'
 # What a classifier's weights lack: the features' norms. TAP starts anew, too.
 _MAY_LACK = r'norm\d+\.(weight|bias)|.*\.dilation_predictor\..*'
 TABLE = '.relative_position_bias_table'
