@@ -15,8 +15,8 @@ from mmseg_tapadl.engine import load_config
 from mmseg_tapadl.models.released_weights import convert_released
 from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
 from tests.engine.tiny_run import write_pictures
+from tests.references import released_checkpoints as made_up
 from tests.tools.test_converter_tools import labels_by_formula
-from tests.twins import released_checkpoints as made_up
 
 # Python that another test runs, by a line of it.
 RUN_ELSEWHERE = {'class WatchedViT(BaseModule):': 'registers an encoder, once: tests/models/encoder_cases.py'}

@@ -7,7 +7,7 @@ from mmseg_tapadl.layers import WatchableAttention
 from mmseg_tapadl.layers.position_scaling import position_gain
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
 from tests.layers.tensor_census import TensorCensus
-from tests.twins.released_rvt import bilinear
+from tests.references.released_rvt import bilinear
 
 
 def mask(heads: int, side: int, **options) -> torch.Tensor:

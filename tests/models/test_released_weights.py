@@ -1,6 +1,6 @@
 """Converted weights compute what the release computes, held against plain formulas in float64.
 
-The formulas and the made-up files (tests/twins) know nothing of the product.
+The formulas and the made-up files (tests/references) know nothing of the product.
 """
 
 import pytest
@@ -12,8 +12,8 @@ from mmseg_tapadl.layers import TokenAwareAvgPool
 from mmseg_tapadl.models.released_weights import WrongWeightsError, convert_released
 from mmseg_tapadl.models.released_weights.usage import config_options
 from tests.models.builders import build
-from tests.twins import released_checkpoints as made_up
-from tests.twins.released_fan import released_features, released_logits
+from tests.references import released_checkpoints as made_up
+from tests.references.released_fan import released_features, released_logits
 
 OFFICIAL = {
     'tapadl_fan_base_segmentation': lambda: made_up.segmentation_file('base_hybrid', 4)['state_dict'],

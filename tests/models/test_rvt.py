@@ -9,7 +9,7 @@ from mmseg_tapadl.models.backbones import RVT, RVT_ARCHS
 from mmseg_tapadl.utils.errors import InputError
 from tests.device import DEVICE
 from tests.models.builders import build
-from tests.twins.released_rvt import RELEASED, ReleasedRVT, rvt_shapes, rvt_tokens, rvt_weights
+from tests.references.released_rvt import RELEASED, ReleasedRVT, rvt_shapes, rvt_tokens, rvt_weights
 
 # One stage, and two of unequal head widths; PAAS of a small grid so that it is quick, and of the released one.
 ONE = ReleasedRVT((24,), (3,), (3,), side=4)

@@ -13,7 +13,7 @@ from mmseg_tapadl.models.released_weights import WrongWeightsError, convert_rele
 from mmseg_tapadl.models.released_weights.usage import rvt_options
 from mmseg_tapadl.utils.errors import InputError
 from tests.models.builders import build
-from tests.twins.released_rvt import RELEASED, ReleasedRVT, rvt_shapes, rvt_weights
+from tests.references.released_rvt import RELEASED, ReleasedRVT, rvt_shapes, rvt_weights
 
 SMALL = ReleasedRVT((8, 16), (2, 1), (2, 2))
 SMALLER_GRID = ReleasedRVT((8, 16), (2, 1), (2, 2), side=4)

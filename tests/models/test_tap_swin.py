@@ -7,7 +7,7 @@ from mmseg.models.backbones import SwinTransformer
 from mmseg_tapadl.layers import AttentionWatch
 from mmseg_tapadl.models.backbones import SWIN_ARCHS, TAPSwin
 from tests.models.builders import build
-from tests.twins.plain_swin import made_up_weights, plain_swin
+from tests.references.plain_swin import made_up_weights, plain_swin
 
 TINY = dict(embed_dims=8, depths=(2, 1, 2), num_heads=(1, 2, 4), window_size=4)
 WIDE = dict(embed_dims=12, depths=(1, 2), num_heads=(3, 2), window_size=3)

@@ -13,8 +13,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from mmseg_tapadl.datasets.camvid import convert_camvid
-from tests.twins import released_checkpoints as made_up
-from tests.twins.released_fan import released_features, released_logits
+from tests.references import released_checkpoints as made_up
+from tests.references.released_fan import released_features, released_logits
 
 SIZE = (480, 352)  # CamVid's width and height, cut to multiples of 16 for the plain formulas
 MEAN = torch.tensor([123.675, 116.28, 103.53], dtype=torch.float64)[:, None, None]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.engine.tiny_run import run_tool_here, train_here, write_config, write_pictures
-from tests.twins.released_rvt import RELEASED, ReleasedRVT, rvt_weights
+from tests.references.released_rvt import RELEASED, ReleasedRVT, rvt_weights
 
 SMALL = ReleasedRVT((8, 16), (2, 1), (2, 2))
 MODEL = """

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.twins.released_checkpoints import Shapes, affine, batch_norm, fill, weighted
-from tests.twins.released_fan import (
+from tests.references.released_checkpoints import Shapes, affine, batch_norm, fill, weighted
+from tests.references.released_fan import (
     Sub,
     gelu,
     layer_norm,
@@ -26,7 +26,7 @@ from tests.twins.released_fan import (
     to_tokens,
     token_aware_pooling,
 )
-from tests.twins.released_fan import batch_norm as norm_by_statistics
+from tests.references.released_fan import batch_norm as norm_by_statistics
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Plain references: independent, straight implementations that the fast ones are held against."""

@@ -1,1 +1,0 @@
-"""Plain twins: independent, straight implementations that the fast ones are held against."""
