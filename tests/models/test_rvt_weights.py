@@ -136,6 +136,10 @@ def reshaped(name, *shape):
         ),
         (without('transformers.0.blocks.0.attn.qkv.weight'), ['1 missing']),
         (without('transformers.0.blocks.4.'), ['transformers.0.blocks.4.* is missing', 'every block']),
+        (
+            reshaped('transformers.999999999999.blocks.0.norm1.weight', 3),
+            ['transformers.2.blocks.0.* is missing', 'every stage'],
+        ),
         (without('transformers.0.'), ['transformers.0.blocks.0.* is missing']),
         (without('transformers.1.'), ['no released size', 'tiny: [192, 384] x [10, 2]']),
         (without('pools.0'), ['2 missing', 'pools.0.conv.weight [384, 1, 3, 3]']),

@@ -7,13 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from mmseg_tapadl.models.backbones.rvt_arch import RVT_ARCHS
-from mmseg_tapadl.models.backbones.rvt_weights import (
-    CLASSIFIER,
-    RVTStructure,
-    choose_container,
-    prefix_of,
-    structure_of,
-)
+from mmseg_tapadl.models.backbones.rvt_structure import RVTStructure, structure_of
+from mmseg_tapadl.models.backbones.rvt_weights import CLASSIFIER, choose_container, prefix_of
 from mmseg_tapadl.models.released_weights.recognition import MODULE, WrongWeightsError
 from mmseg_tapadl.utils import InputError
 
