@@ -55,12 +55,11 @@ def to_mmseg_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if 'patch_embed.projection.weight' in weights:
         return dict(weights)
-    if not {'patch_embed.proj.weight', f'layers.0.blocks.0.attn{TABLE}'} <= set(weights):
-        lacking = next(
-            key for key in ('patch_embed.proj.weight', f'layers.0.blocks.0.attn{TABLE}') if key not in weights
-        )
+    needed = ('patch_embed.proj.weight', f'layers.0.blocks.0.attn{TABLE}')
+    lacking = [key for key in needed if key not in weights]
+    if lacking:
         raise InputError(
-            f"no Swin: '{lacking}' is missing among {', '.join(list(weights)[:_SHOWN])}, ...; expected {FORMS}"
+            f"no Swin: '{lacking[0]}' is missing among {', '.join(list(weights)[:_SHOWN])}, ...; expected {FORMS}"
         )
     is_original = 'layers.0.downsample.reduction.weight' in weights
     converted = {}
