@@ -21,9 +21,11 @@ from mmseg_tapadl.inference.checked import PredictionError
 from mmseg_tapadl.inference.interface import PicturePredictor
 from mmseg_tapadl.robustness.example_strips import best_and_worst, examples_of
 from mmseg_tapadl.robustness.measured_model import MeasuredConfig, MeasuredModel, MeasuredPredictor
+from mmseg_tapadl.robustness.published import is_cityscapes_val
 from mmseg_tapadl.robustness.report import write_report
 from mmseg_tapadl.robustness.results import build_results, write_results
 from mmseg_tapadl.robustness.sweep import Sweep, SweepOptions, prepare_sweep
+from mmseg_tapadl.robustness.worst_pictures import worst_pictures
 from mmseg_tapadl.utils import DiskFullError, InputError, RunStopped, SampleError, shown
 
 
@@ -164,7 +166,11 @@ def _write(sweep: Sweep) -> dict:
         **sweep.model.facts(),
         'seed': sweep.options.seed,
         'channel_order': sweep.options.channel_order,
-        'pictures': {'count': len(sweep.clean), 'sha256': sweep.store.identity['pictures']},
+        'pictures': {
+            'count': len(sweep.clean),
+            'sha256': sweep.store.identity['pictures'],
+            'cityscapes_val': is_cityscapes_val(sweep.names),
+        },
         'classes': sweep.classes,
         'sweep': sweep.store.digest,
         'versions': sweep.store.identity['versions'],
@@ -176,7 +182,11 @@ def _write(sweep: Sweep) -> dict:
         palette = dict(zip(sweep.classes, map(tuple, sweep.clean.metainfo['palette']), strict=True))
         written.append(
             write_report(
-                results, Path(sweep.options.work_dir) / 'report.html', examples=examples, palette=palette
+                results,
+                Path(sweep.options.work_dir) / 'report.html',
+                examples=examples,
+                palette=palette,
+                worst=worst_pictures(sweep),
             )
         )
         _say(_summary(results))

@@ -83,6 +83,74 @@ def severity_panel(lines: list[Line], *, clean: float, top: float, title: str) -
     return Markup(''.join(parts) + '</svg>')
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """One line of a reliability diagram.
+
+    Attributes:
+        name: For the legend and the tooltips.
+        bins: Of each bin the number of pixels, how many of them are right, and their mean confidence (None without any).
+    """
+
+    name: str
+    bins: list[tuple[int, int, float | None]]
+
+
+def reliability_panel(lines: list[Reliability], *, title: str) -> Markup:
+    """An SVG of the share of right pixels against their confidence, and below how many pixels each bin holds.
+
+    On the diagonal a model is as sure as it is right; below it, it is too sure.
+
+    Args:
+        lines: At most a few.
+        title: Read out by screen readers.
+    """
+    width, height, left, right, above, plot, bars = 340, 320, 34, 12, 12, 210, 44
+    floor = above + plot + 10 + bars
+
+    def x(share: float) -> float:
+        return left + (width - left - right) * share
+
+    def y(share: float) -> float:
+        return above + plot * (1 - share)
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
+    for tick in range(6):
+        share = tick / 5
+        parts.append(
+            f'<line x1="{left}" x2="{width - right}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="{_GRID}"/>'
+        )
+        parts.append(_text(left - 6, y(share) + 4, f'{100 * share:g}', anchor='end'))
+        parts.append(_text(x(share), floor + 17, f'{100 * share:g}'))
+    parts.append(_text((left + width) / 2, height - 3, 'confidence (%)'))
+    parts.append(
+        f'<line x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}" stroke="{_INK}" stroke-dasharray="3 4"/>'
+    )
+    for number, line in enumerate(lines):
+        colour = COLOURS[number % len(COLOURS)]
+        total = sum(pixels for pixels, _, _ in line.bins)
+        points = [
+            (mean, right_pixels / pixels, pixels / total)
+            for pixels, right_pixels, mean in line.bins
+            if mean is not None
+        ]
+        path = ' '.join(f'{x(mean):.1f},{y(share):.1f}' for mean, share, _ in points)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-linejoin="round"/>'
+        )
+        slot = (width - left - right) / len(line.bins)
+        for place, (pixels, _, _) in enumerate(line.bins):
+            tall = bars * pixels / total
+            parts.append(
+                f'<rect x="{left + slot * (place + (0.1 + 0.8 * number / len(lines))):.1f}" y="{floor - tall:.1f}" '
+                f'width="{0.8 * slot / len(lines):.1f}" height="{tall:.1f}" fill="{colour}"/>'
+            )
+        for mean, share, of_all in points:
+            tooltip = f'{line.name}: {100 * of_all:.2f} % of the pixels, {100 * mean:.1f} % sure, {100 * share:.1f} % right'
+            parts.append(_marker(number, x(mean), y(share), colour, tooltip))
+    return Markup(''.join(parts) + '</svg>')
+
+
 def legend_marker(number: int) -> Markup:
     """The marker of line ``number`` as a small SVG of its own."""
     colour = COLOURS[number % len(COLOURS)]

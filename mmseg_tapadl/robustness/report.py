@@ -1,6 +1,7 @@
 """``report.html``: one self-contained page about one model."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, group_of
 from mmseg_tapadl.robustness.bootstrap import RESAMPLES, VIDEO_NOTE
 from mmseg_tapadl.robustness.charts import Line, axis_top, heat, legend_marker, severity_panel
 from mmseg_tapadl.robustness.example_strips import Example
+from mmseg_tapadl.robustness.published import comparable, published_models
+from mmseg_tapadl.robustness.report_sections import confusions, how_sure
+from mmseg_tapadl.robustness.small_views import RIGHT_COLOUR, VOID_COLOUR, WRONG_COLOUR
+from mmseg_tapadl.robustness.worst_pictures import RULE, WorstOfCondition
 from mmseg_tapadl.utils import atomic_write, shown
 from mmseg_tapadl.version import __version__
 
@@ -42,6 +47,7 @@ def write_report(
     *,
     examples: dict[Cell, list[Example]],
     palette: dict[str, tuple[int, int, int]],
+    worst: Iterable[WorstOfCondition] = (),
 ) -> Path:
     """Writes the page.
 
@@ -50,11 +56,13 @@ def write_report(
         path: Where to write.
         examples: Pictures of the best and of the worst cell.
         palette: RGB of every class by name.
+        worst: The worst pictures of every condition.
 
     Returns:
         ``path``.
     """
     heat_map = _heat_map(results)
+    rows = published_models() if comparable(results) else []
     page = render(
         'report.html.j2',
         results=results,
@@ -63,7 +71,20 @@ def write_report(
         absent=[row['name'] for row in heat_map if _absent(row)],
         strips=_strips(results, examples),
         palette=palette,
-        bar_top=axis_top([results['clean']['mIoU'], *results['corruptions'].values()]),
+        bar_top=axis_top(
+            [
+                results['clean']['mIoU'],
+                *results['corruptions'].values(),
+                *(entry['mIoU'] for entry in results['conditions'].values()),
+                *(value for row in rows for value in (row['corruptions'] or {}).values()),
+            ]
+        ),
+        published=rows,
+        sure=how_sure(results),
+        confusions=confusions(results),
+        worst=list(worst),
+        worst_rule=RULE,
+        verdicts={'right': RIGHT_COLOUR, 'wrong': WRONG_COLOUR, 'not labelled, not counted': VOID_COLOUR},
     )
     with atomic_write(path, 'w', encoding='utf-8') as file:
         file.write(page)
@@ -109,7 +130,10 @@ def _heat_map(results: dict) -> list[dict]:
             values = [c['IoU'][name] for c in results['cells'] if c['corruption'] == corruption]
             defined = [value for value in values if value is not None]
             means[corruption] = sum(defined) / len(defined) if defined else None
-        rows.append({'name': name, 'clean': results['clean']['IoU'][name], 'means': means})
+        conditions = {key: entry['IoU'][name] for key, entry in results['conditions'].items()}
+        rows.append(
+            {'name': name, 'clean': results['clean']['IoU'][name], 'means': means, 'conditions': conditions}
+        )
     return rows
 
 
