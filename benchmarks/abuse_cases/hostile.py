@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.abuse_cases.sandbox import in_child
-from tests.engine.hostile_files import CONSTRUCTIONS, READABLE
+from tests.checkpoints.hostile_files import CONSTRUCTIONS, READABLE
 from tests.engine.tiny_run import ROOT, write_config, write_pictures
 
 

@@ -14,7 +14,7 @@ import mmseg_tapadl.register  # noqa: F401  neither this nor any other import ma
 from mmseg_tapadl.checkpoints.checkpoint_loader import READERS, load_plain, plain_readers
 from mmseg_tapadl.engine import CheckpointError, load_config, trust_checkpoint
 from mmseg_tapadl.inference.predictor import Predictor
-from tests.engine.hostile_files import reduce_in_metadata, weights
+from tests.checkpoints.hostile_files import reduce_in_metadata, weights
 from tests.engine.tiny_run import run_tool_here, train_here, write_config, write_pictures
 
 ADDRESS = 's3://bucket/model.pth'

@@ -10,7 +10,7 @@ import transformers as hf
 from mmseg_tapadl.inference.adapters.hugging_face import HuggingFaceModel
 from mmseg_tapadl.inference.checked import checked_predictions
 from mmseg_tapadl.utils import InputError
-from tests.engine.hostile_files import Touch
+from tests.checkpoints.hostile_files import Touch
 
 NAMES = {number: f'thing_{number}' for number in range(5)}
 CLASSES = dict(id2label=NAMES, label2id={name: number for number, name in NAMES.items()})

@@ -14,7 +14,7 @@ from mmseg_tapadl.engine.config import load_config
 from mmseg_tapadl.robustness.benchmark import measure
 from mmseg_tapadl.robustness.cell_store import SweepMismatch
 from mmseg_tapadl.robustness.sweep import SweepOptions
-from tests.engine.hostile_files import Touch
+from tests.checkpoints.hostile_files import Touch
 from tests.robustness.conftest import numbers_of
 from tests.robustness.tiny_model import make_tree, write_checkpoint, write_config
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from mmseg_tapadl.engine import write_checkpoint
-from tests.engine.hostile_files import reduce_in_metadata
+from tests.checkpoints.hostile_files import reduce_in_metadata
 from tests.engine.tiny_run import run_tool_here, train_here, write_config, write_pictures
 
 

@@ -24,7 +24,7 @@ from mmseg_tapadl.engine import (
     trust_checkpoint,
     write_checkpoint,
 )
-from tests.engine.hostile_files import CONSTRUCTIONS, READABLE, reduce_in_metadata, weights
+from tests.checkpoints.hostile_files import CONSTRUCTIONS, READABLE, reduce_in_metadata, weights
 from tests.engine.tiny_run import start_writer
 
 
