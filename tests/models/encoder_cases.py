@@ -156,12 +156,10 @@ ENCODERS = [
     ),
     EncoderCase(
         name='documented-ViT',
-        config=dict(
-            type='WatchedViT', name='vit_tiny_patch16_224', img_size=(64, 64), out_indices=(2, 5, 11)
-        ),
+        config=dict(type='WatchedViT', name='vit_tiny_patch16_224', out_indices=(1, 3, 5)),
         strides=(16, 16, 16),
         channels=(192, 192, 192),
-        num_attentions=12,
+        num_attentions=6,
         supports=frozenset(),
     ),
 ]

@@ -1,6 +1,6 @@
 # Fine-tuning a pretrained vision transformer whole, as published by Kerssies et al. (arXiv 2404.12172, their code:
 # tue-mps/benchmark-vfm-ss): AdamW at 1e-4, a tenth of it in the encoder, decay 0.05, a polynomial of power 0.9 to 0 over
-# 20,000 iterations. The full rate for TAP, which starts anew, and no decay on positions and tokens are ours.
+# 20,000 iterations, 16 pictures an update (here it is 1 a process: docs/training.md). The full rate for TAP, which starts anew, and no decay on positions and tokens are ours.
 _base_ = './adamw_160k.py'
 optim_wrapper = dict(
     optimizer=dict(lr=1e-4, weight_decay=0.05),
