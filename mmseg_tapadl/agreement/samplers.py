@@ -9,6 +9,11 @@ from mmseg.registry import DATA_SAMPLERS
 from mmseg_tapadl.agreement.parts import Part
 
 
+def never_ends(sampler: type) -> bool:
+    """Whether samplers of a class draw without end."""
+    return issubclass(sampler, InfiniteSampler) or bool(getattr(sampler, 'endless', False))
+
+
 def compare_samplers(cfg: Any, splits: Sequence[str]) -> list[str]:
     """Finds samplers without end in validation and test; a training counts iterations and may draw without end.
 
@@ -25,9 +30,7 @@ def compare_samplers(cfg: Any, splits: Sequence[str]) -> list[str]:
         if split == 'train' or not isinstance(config, dict):
             continue
         sampler = Part(f'{split}_dataloader.sampler', config, DATA_SAMPLERS)
-        if sampler.cls is not None and (
-            issubclass(sampler.cls, InfiniteSampler) or getattr(sampler.cls, 'endless', False)
-        ):
+        if sampler.cls is not None and never_ends(sampler.cls):
             faults.append(
                 f'{sampler.key} ({sampler.cls.__name__}) never ends, so no pass over the pictures would: write '
                 f"{sampler.key}=dict(type='DefaultSampler', shuffle=False)"

@@ -14,12 +14,14 @@ from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.checkpoints.weights import load_weights
 from mmseg_tapadl.checkpoints.work_dir import newest_whole
+from mmseg_tapadl.engine.building import building, refuse_no_batch
 from mmseg_tapadl.engine.console import quiet_screen
 from mmseg_tapadl.engine.counting import refuse_epochs
 from mmseg_tapadl.engine.equal_sizes import with_any_sizes
 from mmseg_tapadl.engine.errors import RunMismatchError
 from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming
+from mmseg_tapadl.engine.unusable_values import refuse_unusable
 from mmseg_tapadl.utils import InputError, NotFiniteError, RunStopped
 
 
@@ -44,7 +46,11 @@ class TrustedRunner(Runner):
         import mmseg_tapadl.register  # noqa: F401  what the config names
 
         self._stage = 'start'
-        super().__init__(*args, **kwargs)
+        cfg = kwargs.get('cfg')
+        if cfg is not None:
+            refuse_unusable(cfg)
+        with building(cfg, 'what the runner starts with'):
+            super().__init__(*args, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds the logger and keeps the long dumps off the screen."""
@@ -61,13 +67,36 @@ class TrustedRunner(Runner):
                 dataloader.pop(key, None)
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        """Builds the training; a loader that ends before its first batch is refused."""
+        with building(self.cfg, 'train_cfg or train_dataloader'):
+            built = super().build_train_loop(loop)
+        refuse_no_batch(self.cfg, built.dataloader, 'train_dataloader')
+        return built
+
     def build_val_loop(self, loop: Any) -> BaseLoop:
         """Builds the validation; batches of pictures of different sizes are split."""
-        return super().build_val_loop(with_any_sizes(loop))
+        with building(self.cfg, 'val_cfg, val_dataloader or val_evaluator'):
+            built = super().build_val_loop(with_any_sizes(loop))
+        refuse_no_batch(self.cfg, built.dataloader, 'val_dataloader')
+        return built
 
     def build_test_loop(self, loop: Any) -> BaseLoop:
         """Builds the test; batches of pictures of different sizes are split."""
-        return super().build_test_loop(with_any_sizes(loop))
+        with building(self.cfg, 'test_cfg, test_dataloader or test_evaluator'):
+            built = super().build_test_loop(with_any_sizes(loop))
+        refuse_no_batch(self.cfg, built.dataloader, 'test_dataloader')
+        return built
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Builds the optimizer, see mmengine's Runner."""
+        with building(self.cfg, 'optim_wrapper'):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Builds the schedules, see mmengine's Runner."""
+        with building(self.cfg, 'param_scheduler'):
+            return super().build_param_scheduler(scheduler)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """Registers the hooks of ``default_hooks``; None switches any of them off, not only mmengine's own."""

@@ -19,6 +19,7 @@ from mmseg_tapadl.engine.config import ConfigError, load_config
 from mmseg_tapadl.engine.counting import refuse_epochs
 from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmseg_tapadl.engine.launching import prepare_processes
+from mmseg_tapadl.engine.unusable_values import refuse_unusable
 from mmseg_tapadl.utils.one_process import on_main_process
 
 DataCheck = Callable[[Config, list[str]], None]
@@ -66,6 +67,7 @@ def train(
     """
     cfg = load_config(config, cfg_options)
     register_all_modules(init_default_scope=True)
+    refuse_unusable(cfg)
     refuse_epochs(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
     if seed is not None:

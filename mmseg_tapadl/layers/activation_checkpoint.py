@@ -33,6 +33,8 @@ def recompute_if_liked(module: nn.Module, method: Callable, x: Tensor, *args: An
     if (
         module.training
         and torch.is_grad_enabled()
+        # In compiled code the compiler decides what is computed again.
+        and not torch.compiler.is_compiling()
         and not _is_inside.get()
         and budget_for(x.device).recompute
     ):
