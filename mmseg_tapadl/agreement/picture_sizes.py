@@ -21,10 +21,12 @@ from mmseg_tapadl.agreement.parts import Part, preprocessor
 
 Size = tuple[int, int]
 
+_LOADERS = ('LoadImageFromFile', 'LoadDeepImageFromFile')
 # Transforms after which a picture has the size it had before.
 _KEEP_SIZE = frozenset(
     {
-        *('LoadImageFromFile', 'LoadDeepImageFromFile', 'LoadAnnotations', 'CheckedLoadAnnotations'),
+        *_LOADERS,
+        *('LoadAnnotations', 'CheckedLoadAnnotations'),
         *(
             'RandomFlip',
             'PhotoMetricDistortion',
@@ -38,7 +40,6 @@ _KEEP_SIZE = frozenset(
     }
 )
 _ORIENTATION = 0x0112
-_TURNED = range(5, 9)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class _Extent:
 def compare_sizes(cfg: Any) -> list[str]:
     """Compares the sizes that leave the training pipeline with the size that batches are padded to.
 
-    The headers of the pictures are read where nothing in the pipeline changes their sizes and a batch holds several.
+    The headers of the pictures are read where nothing in the pipeline changes their sizes and a batch holds several; of
+    pictures with a tag that turns them, one of each kind is loaded.
 
     Args:
         cfg: The config of a training.
@@ -84,13 +86,14 @@ def compare_sizes(cfg: Any) -> list[str]:
         return []
     faults = []
     for leaf, steps in _pipelines('train_dataloader.dataset', loader['dataset']):
-        fault = _fault_of(leaf, _extent_after(steps), padded, pads.key, batch)
+        fault = _fault_of(leaf, steps, padded, pads.key, batch)
         if fault:
             faults.append(fault)
     return list(dict.fromkeys(faults))
 
 
-def _fault_of(leaf: Part, extent: _Extent, padded: Size, pads: str, batch: int) -> str:
+def _fault_of(leaf: Part, steps: Sequence[Part], padded: Size, pads: str, batch: int) -> str:
+    extent = _extent_after(steps)
     if extent.kind in ('within', 'random') and extent.cause and extent.size and _exceeds(extent.size, padded):
         if extent.kind == 'within':
             return (
@@ -103,7 +106,7 @@ def _fault_of(leaf: Part, extent: _Extent, padded: Size, pads: str, batch: int) 
             f"dict(type='RandomCrop', crop_size={padded}) after it"
         )
     if extent.kind == 'picture':
-        pair = _two_sizes(leaf, padded)
+        pair = _two_sizes(leaf, steps, padded)
         if pair:
             (first, a), (second, b) = pair
             return (
@@ -163,16 +166,22 @@ def _random_extent(step: Part) -> _Extent:
     return _Extent('random', (int(size[1] * high), int(size[0] * high)), step)
 
 
-def _two_sizes(leaf: Part, padded: Size) -> tuple[tuple[str, Size], tuple[str, Size]] | None:
+def _two_sizes(
+    leaf: Part, steps: Sequence[Part], padded: Size
+) -> tuple[tuple[str, Size], tuple[str, Size]] | None:
     """Two pictures that padding does not make one size; None where there are none or the files cannot be listed."""
     if leaf.cls is None or not issubclass(leaf.cls, BaseDataset):
         return None
+    loader = next((step for step in steps if step.cls is not None and step.cls.__name__ in _LOADERS), None)
+    if loader is None:
+        return None
     seen: dict[Size, tuple[str, Size]] = {}
     try:
+        sizes = _LoadedSizes(loader)
         entries = DATASETS.build({**leaf.config, 'pipeline': [], 'serialize_data': False})
         for number in range(len(entries)):
             path = entries.get_data_info(number)['img_path']
-            size = _size_of(path)
+            size = sizes.of(path)
             after = max(size[0], padded[0]), max(size[1], padded[1])
             seen.setdefault(after, (path, size))
             if len(seen) > 1:
@@ -184,12 +193,31 @@ def _two_sizes(leaf: Part, padded: Size) -> tuple[tuple[str, Size], tuple[str, S
     return None
 
 
-def _size_of(path: str) -> Size:
-    """The size a picture is loaded at, from its header; mmcv turns it as its orientation tag says."""
-    with Image.open(path) as picture:
-        width, height = picture.size
-        turned = picture.getexif().get(_ORIENTATION) in _TURNED
-    return (width, height) if turned else (height, width)
+class _LoadedSizes:
+    """The sizes that pictures are loaded at: from their headers, and from the loader where a tag says how to turn them.
+
+    Whether a loader turns depends on its options, on versions of libraries and on formats; so it is asked with the
+    first picture of each kind.
+
+    Args:
+        loader: The transform that loads pictures.
+    """
+
+    def __init__(self, loader: Part) -> None:
+        self._load = TRANSFORMS.build(dict(loader.config))
+        self._swaps: dict[tuple[Any, ...], bool] = {}
+
+    def of(self, path: str) -> Size:
+        """(height, width) of a picture as it is loaded."""
+        with Image.open(path) as picture:
+            width, height = picture.size
+            tag = picture.getexif().get(_ORIENTATION, 1)
+            kind = picture.format, tag, 'exif' in picture.info
+        if tag == 1 or width == height:
+            return height, width
+        if kind not in self._swaps:
+            self._swaps[kind] = self._load({'img_path': path})['img'].shape[:2] == (width, height)
+        return (width, height) if self._swaps[kind] else (height, width)
 
 
 def _pair(value: Any) -> Size | None:

@@ -1,6 +1,8 @@
 """Sizes in a training batch against the size that batches are padded to."""
 
 import pytest
+from mmseg.registry import TRANSFORMS
+from PIL import Image
 
 from mmseg_tapadl.agreement import DisagreementError, check_agreement
 from tests.agreement.own_set import own_config, write_pictures
@@ -78,3 +80,26 @@ def test_padding_to_a_multiple_takes_any_sizes(tmp_path):
     assert 'states neither of size and size_divisor' in fault_of(cfg)
     cfg.model.data_preprocessor.update(size=(40, 40), size_divisor=32)
     assert 'states both of size and size_divisor' in fault_of(cfg)
+
+
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+@pytest.mark.parametrize('color_type', ['color', 'color_ignore_orientation'])
+@pytest.mark.parametrize('suffix', ['.jpg', '.webp'])
+@pytest.mark.parametrize('stored', [((120, 90), (120, 90)), ((120, 90), (90, 120))])
+def test_turned_pictures_have_the_sizes_that_the_loader_gives(tmp_path, backend, color_type, suffix, stored):
+    root = write_pictures(tmp_path / 'data')
+    cfg = config(tmp_path, root=root)
+    loading = dict(type='LoadImageFromFile', imdecode_backend=backend, color_type=color_type)
+    cfg.train_dataloader.dataset.pipeline[0] = loading
+    cfg.train_dataloader.dataset.img_suffix = suffix
+    sizes = set()
+    for number, (tag, size) in enumerate(zip((1, 6), stored, strict=True)):
+        path = root / f'images/train/p{number}{suffix}'
+        exif = Image.Exif()
+        exif[0x0112] = tag
+        Image.new('RGB', size).save(path, exif=exif.tobytes())
+        sizes.add(TRANSFORMS.build(loading)({'img_path': str(path)})['img'].shape)
+    if len(sizes) == 1:
+        assert check_agreement(cfg, ('train', 'val')) == []
+    else:
+        assert 'nothing in train_dataloader.dataset.pipeline makes them one size' in fault_of(cfg)
