@@ -7,7 +7,7 @@ with quiet_imports():
 
 from mmseg_tapadl.agreement.check import DisagreementError, check_agreement
 from mmseg_tapadl.agreement.class_names import ClassesDifferError, check_same_classes
-from mmseg_tapadl.agreement.void_id import scored_void
+from mmseg_tapadl.agreement.void_id import scored_void, void_source
 
 __all__ = [
     'ClassesDifferError',
@@ -15,4 +15,5 @@ __all__ = [
     'check_agreement',
     'check_same_classes',
     'scored_void',
+    'void_source',
 ]

@@ -71,18 +71,7 @@ def settle_void(cfg: Any, splits: Sequence[str], num_classes: int | None) -> tup
     classes = range(num_classes or 0)
     data = [place for split in splits for place in _of_data_sets(cfg, split)]
     users = _users(cfg, splits)
-    said = [place for place in data if place.stated] or [
-        # A test may stand on a data set that says nothing, beside the one that was trained on.
-        place
-        for split in SPLITS
-        if split not in splits
-        for place in _of_data_sets(cfg, split)
-        if place.stated
-    ]
-    from_data = bool(said)
-    said = said or [
-        place for place in users if place.stated and place.name == 'ignore_index' and not place.may_be_class
-    ]
+    said, from_data = _said(cfg, splits, data, users)
     values = list(dict.fromkeys(place.value for place in said))
     if len(values) > 1:
         return [_differ([*said, *(place for place in users if place.stated and place not in said)])], []
@@ -107,9 +96,35 @@ def settle_void(cfg: Any, splits: Sequence[str], num_classes: int | None) -> tup
     if not followers:
         return [], []
     return [], [
-        f'void is {void} ({said[0].part.key}); these follow: '
+        f'void is {void} ({said[0].part.key}.{said[0].name}); these follow: '
         + ', '.join(f'{place.part.key}.{place.name}' for place in followers)
     ]
+
+
+def void_source(cfg: Any, splits: Sequence[str]) -> str:
+    """The key that says what void is, as written in a config that is not settled yet; ``'default'`` where none does."""
+    data = [place for split in splits for place in _of_data_sets(cfg, split)]
+    said, _ = _said(cfg, splits, data, _users(cfg, splits))
+    return f'{said[0].part.key}.{said[0].name}' if said else 'default'
+
+
+def _said(
+    cfg: Any, splits: Sequence[str], data: Sequence[_Place], users: Sequence[_Place]
+) -> tuple[list[_Place], bool]:
+    """The places that say what void is, and whether they are data sets."""
+    said = [place for place in data if place.stated] or [
+        # A test may stand on a data set that says nothing, beside the one that was trained on.
+        place
+        for split in SPLITS
+        if split not in splits
+        for place in _of_data_sets(cfg, split)
+        if place.stated
+    ]
+    if said:
+        return said, True
+    return [
+        place for place in users if place.stated and place.name == 'ignore_index' and not place.may_be_class
+    ], False
 
 
 def compare_zero_labels(cfg: Any, splits: Sequence[str]) -> list[str]:

@@ -10,6 +10,8 @@ import torch
 
 from mmseg_tapadl.utils import SampleError
 
+# What nearly every label map calls void, and the last of Cityscapes' labelIds, which are often taken for train ids.
+_USUAL_VOID, _LAST_LABEL_ID = 255, 33
 INTERSECT, PREDICTED, LABELLED = 0, 1, 2
 
 
@@ -36,6 +38,7 @@ def counted_pixels(
     num_classes: int,
     ignore_index: int = 255,
     source: str = '',
+    void_source: str = 'ignore_index',
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The pixels of one picture that count.
 
@@ -45,6 +48,7 @@ def counted_pixels(
         num_classes: C.
         ignore_index: Label value whose pixels do not count.
         source: Names the picture in errors.
+        void_source: Names what says ``ignore_index``, in errors.
 
     Returns:
         (H, W) bool, which they are; (N,) int64, their predictions; (N,) int64, their labels.
@@ -63,10 +67,20 @@ def counted_pixels(
     if target.numel() and (int(target.max()) >= num_classes or int(target.min()) < 0):
         wrong = sorted({value for value in target.unique().tolist() if not 0 <= value < num_classes})
         raise SampleError(
-            f'{source}: label values {wrong[:8]} are neither a class (0 to {num_classes - 1}) nor {ignore_index}; '
-            'are these labelIds instead of labelTrainIds?'
+            f'{source}: label values {wrong[:8]} are neither a class (0 to {num_classes - 1}) nor {ignore_index}, the id of '
+            f'void by {void_source}; {_advice(wrong, ignore_index)}'
         )
     return kept, guess, target
+
+
+def _advice(wrong: list[int], ignore_index: int) -> str:
+    if wrong == [_USUAL_VOID]:
+        return f'if {_USUAL_VOID} is void, write ignore_index={_USUAL_VOID} there, or leave it out'
+    if ignore_index == _USUAL_VOID and len(wrong) == 1:
+        return f'if {wrong[0]} is void, write ignore_index={wrong[0]} in the data set'
+    if max(wrong) <= _LAST_LABEL_ID:
+        return 'are these labelIds instead of labelTrainIds?'
+    return 'correct the label, or the number of classes'
 
 
 def class_counts(

@@ -44,6 +44,7 @@ def score_picture(
     num_classes: int,
     ignore_index: int = 255,
     source: str = '',
+    void_source: str = 'ignore_index',
     logits: Tensor | None = None,
     probabilities: Tensor | None = None,
     confidence: Tensor | None = None,
@@ -56,6 +57,7 @@ def score_picture(
         num_classes: C.
         ignore_index: Label value whose pixels do not count.
         source: Names the picture in errors.
+        void_source: Names what says ``ignore_index``, in errors.
         logits: (C, H, W); the probabilities are their softmax.
         probabilities: (C, H, W).
         confidence: (H, W), the probability of ``predicted``.
@@ -65,7 +67,12 @@ def score_picture(
         ProbabilityError: For probabilities that are NaN or none.
     """
     counted, guess, target = counted_pixels(
-        predicted, labelled, num_classes=num_classes, ignore_index=ignore_index, source=source
+        predicted,
+        labelled,
+        num_classes=num_classes,
+        ignore_index=ignore_index,
+        source=source,
+        void_source=void_source,
     )
     if guess.numel() and (int(guess.max()) >= num_classes or int(guess.min()) < 0):
         raise SampleError(

@@ -15,6 +15,7 @@ from mmengine.dist import barrier, init_dist, is_main_process
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
 from mmseg_tapadl.datasets.named_data import read_data
+from mmseg_tapadl.engine.building import BUILD_ERRORS, config_error
 from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.inference.adapters.python_function import PythonFunction
 from mmseg_tapadl.inference.checked import PredictionError
@@ -123,14 +124,16 @@ def _measure(model: MeasuredModel, options: SweepOptions, launcher: str) -> dict
         sweep = prepare_sweep(model, options)
     except InputError:
         raise
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError) as error:
-        # What mmseg says of a config or a data set that cannot be built.
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f'{model.config.filename or model.name}: {error}') from error
+    except BUILD_ERRORS as error:
+        raise config_error(model.config, model.name, error) from error
     try:
         sweep.run(say=_say)
         return _write(sweep)
     except SampleError as error:
-        raise SampleError(f'{error}. {_kept(sweep)}') from error
+        # The same command would meet the same file again.
+        raise SampleError(f'{error}. {_finished(sweep)}') from error
     except PredictionError as error:
         raise PredictionError(f'{error}. {_kept(sweep)}') from error
     except OSError as error:
@@ -150,9 +153,13 @@ def _start_processes(config: Config, launcher: str) -> None:
         init_dist(launcher, **(config.get('env_cfg') or {}).get('dist_cfg', {}))
 
 
-def _kept(sweep: Sweep) -> str:
+def _finished(sweep: Sweep) -> str:
     finished = len(list((sweep.options.work_dir / 'cells').glob('*.json')))
-    return f'{finished} of {len(sweep.cells)} cells are finished and kept; run the same command again to continue'
+    return f'{finished} of {len(sweep.cells)} cells are finished and kept'
+
+
+def _kept(sweep: Sweep) -> str:
+    return f'{_finished(sweep)}; run the same command again to continue'
 
 
 def _say(text: str) -> None:

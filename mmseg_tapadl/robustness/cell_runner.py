@@ -80,6 +80,7 @@ def run_cell(
     *,
     classes: list[str],
     ignore_index: int = 255,
+    void_source: str = 'ignore_index',
     conditions: Sequence[str] = (),
     names: Sequence[str] = (),
     sample: frozenset[int] | None = None,
@@ -92,6 +93,7 @@ def run_cell(
         loader: From :func:`mmseg_tapadl.robustness.cell_data.loader_for`.
         classes: Names of the C classes.
         ignore_index: Label value whose pixels do not count.
+        void_source: Names what says ``ignore_index``, in errors.
         conditions: The condition of every picture of the data set; empty: they are not told apart.
         names: What names every picture of the data set; needed with ``sample``.
         sample: Numbers of the pictures of which small copies are kept, beside the worst; None: of none at all.
@@ -114,6 +116,7 @@ def run_cell(
                 num_classes=len(classes),
                 ignore_index=ignore_index,
                 source=source,
+                void_source=void_source,
                 **_probabilities(prediction),
             )
             groups[condition].add(index, score)

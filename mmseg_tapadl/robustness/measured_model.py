@@ -16,7 +16,7 @@ from mmengine.runner.amp import autocast
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from mmseg_tapadl.agreement import check_agreement
+from mmseg_tapadl.agreement import check_agreement, void_source
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.engine.equal_sizes import parts_of_one_size
@@ -40,10 +40,12 @@ class MeasuredModel(ABC):
     Attributes:
         config: Holds the ``test_dataloader``, with the pipeline that the model wants, and perhaps ``test_evaluator``.
         name: Of the model, for the report.
+        void_source: What says which label value does not count, for messages.
     """
 
     config: Config
     name: str
+    void_source: str = 'the data set'
 
     @abstractmethod
     def check(self) -> None:
@@ -106,6 +108,7 @@ class MeasuredConfig(MeasuredModel):
             hint = '; download it and name the file by its path' if '://' in str(self.checkpoint) else ''
             raise InputError(f'the checkpoint {self.checkpoint} does not exist{hint}')
         meta = load_plain(self.checkpoint).get('meta')
+        self.void_source = void_source(config, ('test',))
         for note in check_agreement(
             config, ('test',), weights=self.checkpoint, trained=dataset_meta_of(meta).get('classes')
         ):

@@ -176,6 +176,7 @@ class Sweep:
                     self._loader(self.dataset(cell), rank, processes),
                     classes=self.classes,
                     ignore_index=self.ignore_index,
+                    void_source=self.model.void_source,
                     conditions=self.conditions if cell == CLEAN else (),
                     names=self.names,
                     sample=sample_of(len(self.clean)) if cell in self.shown_cells else None,

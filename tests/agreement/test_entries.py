@@ -104,7 +104,7 @@ def test_void_five_is_void_everywhere(own, tmp_path):
     )
     config = write_config(tmp_path / 'five.py', data, changes)
     run = train_here(config, tmp_path / 'run')
-    assert 'void is 5 (train_dataloader.dataset); these follow: ' in run.output
+    assert 'void is 5 (train_dataloader.dataset.ignore_index); these follow: ' in run.output
     ours, usual = (torch.load(f / 'run/iter_2.pth', weights_only=False) for f in (tmp_path, own))
     for name, weight in usual['state_dict'].items():
         assert torch.equal(ours['state_dict'][name], weight), name

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmseg_tapadl.agreement import DisagreementError, check_agreement, scored_void
+from mmseg_tapadl.agreement import DisagreementError, check_agreement, scored_void, void_source
 from tests.agreement.own_set import own_config
 
 TRAIN, VAL, TEST, HEAD, METRIC = (
@@ -149,3 +149,24 @@ def test_an_endless_validation(tmp_path):
     for sampler in ('InfiniteSampler', 'PositionedSampler'):
         text = fault_of(own_config(tmp_path, changes.format(sampler)))
         assert f'val_dataloader.sampler ({sampler}) never ends' in text
+
+
+@pytest.mark.parametrize('number', [0, 1])
+def test_a_silent_part_of_joined_data_follows(tmp_path, number):
+    cfg = own_config(tmp_path)
+    parts = [cfg.test_dataloader.dataset.to_dict(), cfg.test_dataloader.dataset.to_dict()]
+    parts[number]['ignore_index'] = 11
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=parts)
+    said = f'test_dataloader.dataset.datasets.{number}.ignore_index'
+    assert void_source(cfg, ('test',)) == said
+    (note,) = check_agreement(cfg, ('test',))
+    assert note.startswith(f'void is 11 ({said}); these follow: ')
+    assert [part.ignore_index for part in cfg.test_dataloader.dataset.datasets] == [11, 11]
+    assert scored_void(cfg) == 11
+
+
+def test_who_says_what_void_is(tmp_path):
+    cfg = own_config(tmp_path)
+    assert void_source(cfg, ('test',)) == 'default'
+    cfg.test_evaluator = dict(cfg.test_evaluator, ignore_index=11)
+    assert void_source(cfg, ('test',)) == 'test_evaluator.ignore_index'

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmseg.evaluation import IoUMetric
 
-from mmseg_tapadl.evaluation.class_counts import class_counts, percentages, score_sample
+from mmseg_tapadl.evaluation.class_counts import class_counts, counted_pixels, percentages, score_sample
 from mmseg_tapadl.utils import SampleError
 
 
@@ -57,3 +57,22 @@ def test_a_label_of_another_size_or_none_is_refused_by_name():
             num_classes=2,
             ignore_index=255,
         )
+
+
+@pytest.mark.parametrize(
+    ('label', 'void', 'advice'),
+    [
+        (255, 11, 'if 255 is void, write ignore_index=255 there, or leave it out'),
+        (11, 255, 'if 11 is void, write ignore_index=11 in the data set'),
+        (33, 11, 'are these labelIds instead of labelTrainIds?'),
+        (200, 11, 'correct the label, or the number of classes'),
+    ],
+)
+def test_the_advice_fits_the_value(label, void, advice):
+    labels = torch.tensor([[0, label]])
+    with pytest.raises(SampleError) as caught:
+        counted_pixels(
+            labels * 0, labels, num_classes=11, ignore_index=void, void_source='test_evaluator.ignore_index'
+        )
+    assert f'label values [{label}] are neither a class (0 to 10) nor {void}' in str(caught.value)
+    assert str(caught.value).endswith(f'the id of void by test_evaluator.ignore_index; {advice}')

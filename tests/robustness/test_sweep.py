@@ -108,6 +108,26 @@ def test_ctrl_c_says_what_is_kept(options, config, monkeypatch):
         measure(config, options())
 
 
+def test_a_label_that_is_no_class_names_who_said_what_void_is(options, config):
+    path = next(Path(config.test_dataloader.dataset.data_root).rglob('*labelTrainIds.png'))
+    kept = path.read_bytes()
+    labels = np.asarray(Image.open(path)).copy()
+    labels[0, 0] = 255
+    Image.fromarray(labels).save(path)
+    config.test_evaluator = dict(type='PreciseIoUMetric', ignore_index=99)
+    try:
+        with pytest.raises(SampleError) as caught:
+            measure(config, options(corruptions=['contrast'], severities=[3]))
+    finally:
+        path.write_bytes(kept)
+    text = str(caught.value)
+    assert (
+        'nor 99, the id of void by test_evaluator.ignore_index; if 255 is void, write ignore_index=255'
+        in text
+    )
+    assert text.endswith('0 of 2 cells are finished and kept') and 'labelIds' not in text
+
+
 def test_cells_of_another_sweep_are_never_taken(finished, options, config, tiny, tmp_path):
     work = tmp_path / 'copy'
     shutil.copytree(finished, work)
