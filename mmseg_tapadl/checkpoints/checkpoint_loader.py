@@ -5,12 +5,13 @@ mmengine's ``CheckpointLoader`` asks a table of prefixes who reads an address. `
 ``measure`` put :data:`READERS` into it while they run (:func:`plain_readers`); afterwards it is as it was.
 """
 
+import itertools
 import os
 import re
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,36 @@ def load_plain_nowhere(filename: str, map_location: Any = None) -> dict:
     )
 
 
+def hand_over(weights: Mapping[str, torch.Tensor]) -> str:
+    """Gives weights in memory an address, under which mmengine's initialisation reads them once.
+
+    Args:
+        weights: By the names of the module that will read them.
+
+    Returns:
+        What ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes while :func:`plain_readers` runs.
+    """
+    address = f'handed-over://{next(_NUMBERS)}'
+    _HANDED_OVER[address] = weights
+    return address
+
+
+def load_plain_handed_over(filename: str, map_location: Any = None) -> dict:
+    """Reads what :func:`hand_over` was given; the second time it is gone, so that nothing lies in memory for long."""
+    if filename not in _HANDED_OVER:
+        raise CheckpointError(f'{filename}: no such weights in this process; name the file by its path')
+    weights = _HANDED_OVER.pop(filename)
+    if map_location is not None and not callable(map_location):
+        weights = {key: value.to(map_location) for key, value in weights.items()}
+    return {'state_dict': weights}
+
+
+_HANDED_OVER: dict[str, Mapping[str, torch.Tensor]] = {}
+_NUMBERS = itertools.count()
+
 READERS: dict[str, Callable[..., dict]] = {
     '': load_plain_local,
+    'handed-over://': load_plain_handed_over,
     'http://': load_plain_http,
     'https://': load_plain_http,
     'torchvision://': load_plain_named,

@@ -8,8 +8,8 @@ import torch
 from mmengine.config import Config
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
-from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
-from mmseg_tapadl.checkpoints.wrapper_names import prefix_before, weights_of
+from mmseg_tapadl.checkpoints.checkpoint_loader import hand_over, load_plain
+from mmseg_tapadl.checkpoints.wrapper_names import as_named_in, prefix_before, weights_of
 from mmseg_tapadl.utils.errors import InputError
 
 _SHOWN = 4
@@ -33,9 +33,10 @@ def start_encoder_from(cfg: Config, path: str) -> None:
 
 
 def check_encoder_coverage(runner: Any, path: str) -> None:
-    """Finds the encoder in the file and logs which of its tensors it covers; mmengine itself would skip the rest.
+    """Finds the encoder in the file, has it start from what was found, and logs which of its tensors that covers.
 
-    Names may stand behind what wrappers leave (``backbone.``, ``module.``, ``_orig_mod.``, also several).
+    Names may stand behind what wrappers leave (``backbone.``, ``module.``, ``_orig_mod.``, also several, also within
+    the encoder), and the weights under ``state_dict``, ``model`` or ``model_state_dict``.
 
     Args:
         runner: Built, not yet started.
@@ -49,15 +50,18 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
     checkpoint = load_plain(path)
     if hasattr(encoder, 'own_weights'):
         weights = encoder.own_weights(checkpoint, f'--pretrained {path}')
-    elif hasattr(encoder, 'own_keys'):
-        weights = weights_of(checkpoint)
     else:
-        weights = _as_mmengine_finds_them(checkpoint)
+        weights = weights_of(checkpoint)
     own = encoder.state_dict()
     prefix = prefix_before(weights, own)
-    if prefix:
-        encoder.init_cfg['prefix'] = prefix
     held = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    if hasattr(encoder, 'own_weights') or hasattr(encoder, 'own_keys'):  # it reads the file by itself
+        if prefix:
+            encoder.init_cfg['prefix'] = prefix
+    else:
+        # What is loaded is what is counted here: mmengine's reading of the file would see through less.
+        held = as_named_in(held, own)
+        encoder.init_cfg['checkpoint'] = hand_over(held)
     taken = fitting(held, own)
     if len(taken) < len(own) and hasattr(encoder, 'own_keys'):
         # The encoder itself reads names of other libraries, too.
@@ -86,8 +90,3 @@ def fitting(held: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -
 def _counts_only(key: str) -> bool:
     """Whether it is BatchNorm's counter of batches, which old files lack and which changes nothing."""
     return key.endswith('num_batches_tracked')
-
-
-def _as_mmengine_finds_them(checkpoint: Mapping) -> dict[str, torch.Tensor]:
-    weights = checkpoint.get('state_dict', checkpoint)
-    return {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}

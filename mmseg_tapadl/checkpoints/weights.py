@@ -6,7 +6,7 @@ import torch
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
-from mmseg_tapadl.checkpoints.wrapper_names import Weights, prefix_before, weights_of
+from mmseg_tapadl.checkpoints.wrapper_names import as_named_in, weights_of
 
 _SHOWN = 5
 
@@ -43,15 +43,8 @@ def load_weights(model: torch.nn.Module, checkpoint: dict) -> list[str]:
     Returns:
         Sentences that list missing, unexpected and misshapen keys; empty when all fit.
     """
-    state = weights_of(checkpoint)
     own = model.state_dict()
-    prefix = prefix_before(state, own)
-    if len({key.removeprefix(prefix) for key in state}) == len(state):
-        metadata = {
-            f'{key}.'.removeprefix(prefix).rstrip('.'): value for key, value in state._metadata.items()
-        }
-        state = Weights((key.removeprefix(prefix), value) for key, value in state.items())
-        state._metadata = metadata
+    state = as_named_in(weights_of(checkpoint), own)
     misshapen = [key for key, value in state.items() if key in own and own[key].shape != value.shape]
     shapes = [f'{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}' for key in misshapen]
     for key in misshapen:

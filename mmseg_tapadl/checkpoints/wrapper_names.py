@@ -3,6 +3,7 @@
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Container, Iterable, Mapping
+from itertools import combinations
 
 import torch
 
@@ -81,3 +82,41 @@ def prefix_before(names: Iterable[str], own: Container[str]) -> str:
             more = bool(dot) and part in _IN_FRONT
             prefix += f'{part}.'
     return max(votes, key=lambda prefix: (votes[prefix], -len(prefix)), default='')
+
+
+def as_named_in(weights: Mapping[str, torch.Tensor], own: Container[str]) -> Weights:
+    """Weights under a model's names: without what stands before them, and without distributed training's ``module.``.
+
+    Args:
+        weights: As :func:`weights_of` returns them.
+        own: The names that the model has. A part called ``module`` that the model itself has stays.
+
+    Returns:
+        The same tensors in the same order; names that fit nothing stay, as do all where two would become one.
+    """
+    prefix = prefix_before(weights, own)
+    names = {key: key.removeprefix(prefix) for key in weights}
+    if len(set(names.values())) < len(names):
+        names = {key: key for key in weights}
+    taken = set(names.values())
+    for key, name in names.items():
+        if name not in own:
+            found = next((bare for bare in _without_modules(name) if bare in own and bare not in taken), name)
+            names[key] = found
+            taken.add(found)
+    modules = {key.rpartition('.')[0]: name.rpartition('.')[0] for key, name in names.items()}
+    named = Weights((names[key], value) for key, value in weights.items())
+    named._metadata = {
+        modules.get(key, f'{key}.'.removeprefix(prefix).rstrip('.')): value
+        for key, value in (getattr(weights, '_metadata', None) or {}).items()
+    }
+    return named
+
+
+def _without_modules(name: str) -> Iterable[str]:
+    """The name without one, two, ... of its parts called ``module``."""
+    parts = name.split('.')
+    places = [place for place, part in enumerate(parts) if part == 'module']
+    for count in range(1, len(places) + 1):
+        for left_out in combinations(places, count):
+            yield '.'.join(part for place, part in enumerate(parts) if place not in left_out)

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from mmengine.model.averaged_model import StochasticWeightAverage
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
 from mmseg_tapadl.checkpoints.pretrained import check_encoder_coverage, start_encoder_from
 from mmseg_tapadl.checkpoints.publishing import publish
 from mmseg_tapadl.checkpoints.weights import load_all_weights, load_weights
@@ -48,6 +49,10 @@ def behind(prefix: str, state: dict) -> dict:
         lambda module: StochasticWeightAverage(module),
         lambda module: torch.nn.ModuleDict({'model': module}),
         lambda module: setattr(module, 'backbone', torch.compile(module.backbone)) or module,
+        lambda module: setattr(module, 'backbone', torch.nn.DataParallel(module.backbone)) or module,
+        lambda module: (
+            module.backbone.layers.__setitem__(0, torch.nn.DataParallel(module.backbone.layers[0])) or module
+        ),
     ],
 )
 def test_real_wrappers_are_seen_through(wrap, tmp_path):
@@ -81,6 +86,9 @@ def test_only_what_every_name_has_is_taken_off():
     # A model with a part of its own called 'module' keeps it.
     model = torch.nn.ModuleDict({'module': torch.nn.Linear(2, 2), 'head': torch.nn.Linear(2, 2)})
     assert load_weights(model, model.state_dict()) == []
+    inner = torch.nn.ModuleDict({'part': model})
+    wrapped = torch.nn.ModuleDict({'part': torch.nn.DataParallel(model)})
+    assert load_weights(inner, wrapped.state_dict()) == load_weights(inner, inner.state_dict()) == []
     assert prefix_before(['model.a', 'model.b'], {'model.a', 'model.b'}) == ''
     faults = load_weights(Segmenter(), {**behind('module.', weights(Segmenter())), 'stranger': one})
     assert '1 unexpected: stranger' in ' '.join(faults)
@@ -96,7 +104,8 @@ def start(tmp_path, state: dict, caplog) -> tuple[Segmenter, str]:
     logger = logging.getLogger('pretrained')
     with caplog.at_level(logging.INFO, logger='pretrained'):
         check_encoder_coverage(SimpleNamespace(bare_model=model, logger=logger), path)
-    model.init_weights()
+    with plain_readers():
+        model.init_weights()
     return model, caplog.records[-1].getMessage()
 
 
@@ -117,6 +126,17 @@ def test_an_encoder_is_found_behind_any_wrapper(tmp_path, caplog, prefix):
     others = {f'{prefix.replace("backbone.", "decode_head.")}conv.weight': torch.zeros(3)}
     model, line = start(tmp_path, {'state_dict': {**behind(prefix, expected), **others}}, caplog)
     assert line.startswith('encoder: 7 of 7 tensors from ')
+    assert all(torch.equal(value, expected[key]) for key, value in model.backbone.state_dict().items())
+
+
+@pytest.mark.parametrize('place', ['state_dict', 'model', 'model_state_dict', None])
+@pytest.mark.parametrize('part', ['_orig_mod', '_checkpoint_wrapped_module', 'module'])
+def test_what_is_counted_is_loaded(tmp_path, caplog, place, part):
+    """Blocks that were wrapped one by one, and weights wherever a trainer keeps them."""
+    expected = weights(Encoder())
+    state = {key.replace('layers.0.', f'layers.0.{part}.'): value for key, value in expected.items()}
+    model, line = start(tmp_path, {place: state, 'epoch': 3} if place else state, caplog)
+    assert line == f'encoder: 7 of 7 tensors from {tmp_path}/a.pth'
     assert all(torch.equal(value, expected[key]) for key, value in model.backbone.state_dict().items())
 
 

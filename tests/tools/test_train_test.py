@@ -120,8 +120,17 @@ def test_pretrained_weights_are_counted_and_a_stranger_refused(trained, tiny):
     work_dir, _ = trained
     short = ['--cfg-options', 'train_cfg.max_iters=1', 'val_dataloader=None', 'val_cfg=None', 'val_evaluator=None',
              'default_hooks.checkpoint.save_best=None', 'optim_wrapper.optimizer.lr=0.0', 'param_scheduler=None']  # fmt: skip
-    run = train_here(tiny / 'tiny.py', tiny / 'from', '--pretrained', work_dir / 'iter_4.pth', *short)
-    assert f'encoder from {work_dir}/iter_4.pth, the rest random' in run.output
+    # As a trainer may save it: under another key, one stage compiled, the encoder alone in DDP.
+    saved = torch.load(work_dir / 'iter_4.pth', weights_only=True)['state_dict']
+    wrapped = {
+        key.replace('backbone.layers.0.1.', 'backbone.layers.0.1._orig_mod.').replace(
+            'backbone.', 'backbone.module.'
+        ): value
+        for key, value in saved.items()
+    }
+    torch.save({'model': wrapped}, tiny / 'wrapped.pth')
+    run = train_here(tiny / 'tiny.py', tiny / 'from', '--pretrained', tiny / 'wrapped.pth', *short)
+    assert f'encoder from {tiny}/wrapped.pth, the rest random' in run.output
     count = sum(
         key.startswith('backbone.')
         for key in torch.load(work_dir / 'iter_4.pth', weights_only=True)['state_dict']
