@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger, print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
 from mmseg_tapadl.evaluation.class_counts import INTERSECT, LABELLED, PREDICTED, score_sample
-from mmseg_tapadl.evaluation.result_files import ResultFiles, label_map
+from mmseg_tapadl.evaluation.result_files import ResultFiles, label_map, refuse_shared
 
 
 @METRICS.register_module()
@@ -26,6 +27,7 @@ class PreciseIoUMetric(IoUMetric):
     """
 
     per_class: dict[str, dict[str, float]] | None = None
+    _files: ResultFiles | None = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Counts one batch.
@@ -33,6 +35,7 @@ class PreciseIoUMetric(IoUMetric):
         Raises:
             SampleError: For a label with an id that is neither a class nor ``ignore_index``, of another size
                 than its picture, or missing; names the file.
+            InputError: For two pictures whose label maps would share a file.
         """
         for sample in data_samples:
             if not self.format_only:
@@ -41,8 +44,23 @@ class PreciseIoUMetric(IoUMetric):
                     score_sample(sample, num_classes=num_classes, ignore_index=self.ignore_index)
                 )
             if self.output_dir is not None:
-                files = ResultFiles(self.output_dir, base=Path.cwd())
-                files.save(sample['img_path'], label_map(sample['pred_sem_seg']['data']))
+                if self._files is None:
+                    self._files = ResultFiles(self.output_dir, base=Path.cwd())
+                self._files.save(sample['img_path'], label_map(sample['pred_sem_seg']['data']))
+
+    def evaluate(self, size: int) -> dict:
+        """As for ``IoUMetric``.
+
+        Raises:
+            InputError: For two pictures whose label maps two processes saved to the same file.
+        """
+        files, self._files = self._files, None
+        if self.output_dir is not None:
+            taken: dict[str, str] = {}
+            for saved in all_gather_object(files.saved if files else {}):
+                for result, picture in saved.items():
+                    refuse_shared(result, taken.setdefault(result, picture), picture)
+        return super().evaluate(size)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Turns the counts of all pictures into percent.

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mmseg_tapadl.evaluation.overlay import distinct_colours, overlay_labels
-from mmseg_tapadl.evaluation.result_files import ResultFiles, label_map
+from mmseg_tapadl.evaluation.result_files import ResultFiles, check_apart, label_map
 from mmseg_tapadl.inference.checked import checked_predictions
 from mmseg_tapadl.inference.interface import PicturePredictor
 from mmseg_tapadl.inference.sources import find_pictures
@@ -50,9 +50,11 @@ def write_labels(
     """
     kinds = [Path(out) / name for name in ('labels', 'overlays')]
     root, pictures = find_pictures(source, passed_over=kinds, suffixes=suffixes)
-    label_files, overlay_files = (ResultFiles(folder, base=root) for folder in kinds)
+    label_files = ResultFiles(kinds[0], base=root, kind='label map')
+    overlay_files = ResultFiles(kinds[1], base=root, kind='overlay')
     for files in (label_files, overlay_files):
         files.check(pictures)
+    check_apart(label_files, overlay_files, pictures)
     for path in tqdm(pictures, desc='predict', unit='picture', disable=len(pictures) == 1):
         labels, picture = label_file(path)
         overlay = overlay_labels(picture, labels, classes=classes, palette=palette)

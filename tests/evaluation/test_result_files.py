@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mmseg_tapadl.evaluation import PreciseIoUMetric
-from mmseg_tapadl.evaluation.result_files import ResultFiles, common_folder, is_result, label_map
+from mmseg_tapadl.evaluation.result_files import (
+    ResultFiles,
+    check_apart,
+    common_folder,
+    is_result,
+    kind_of,
+    label_map,
+)
 from mmseg_tapadl.utils import InputError
 
 MAP = np.arange(6, dtype=np.uint8).reshape(2, 3)
@@ -64,6 +72,50 @@ def test_files_that_are_no_results_are_not_overwritten(tmp_path):
     files.check([tmp_path / 'images/b.jpg'])
     files.save(tmp_path / 'images/b.jpg', MAP + 1)  # a result may be made again
     assert np.array_equal(np.asarray(Image.open(tmp_path / 'b.png')), MAP + 1)
+
+
+def test_a_result_tells_its_kind_and_no_other_kind_overwrites_it(tmp_path):
+    labels = ResultFiles(tmp_path, base=tmp_path / 'in')
+    overlays = ResultFiles(tmp_path, base=tmp_path / 'in', kind='overlay')
+    picture, colours = tmp_path / 'in/a.jpg', np.stack([MAP] * 3, axis=-1)
+    with pytest.raises(InputError, match=r'a\.png would be both a label map and an overlay'):
+        check_apart(labels, overlays, [picture])
+    (tmp_path / 'link').symlink_to(tmp_path)  # the same folder under another name
+    with pytest.raises(InputError, match='both'):
+        check_apart(labels, ResultFiles(tmp_path / 'link', base=tmp_path / 'in', kind='overlay'), [picture])
+    check_apart(labels, ResultFiles(tmp_path / 'o', base=tmp_path / 'in', kind='overlay'), [picture])
+    before = labels.save(picture, MAP).read_bytes()
+    assert kind_of(tmp_path / 'a.png') == 'label map'
+    for act in (lambda: overlays.check([picture]), lambda: overlays.save(picture, colours)):
+        with pytest.raises(InputError, match=r'a\.png is there already as a label map .* by an overlay'):
+            act()
+    assert (tmp_path / 'a.png').read_bytes() == before
+    overlays.save(tmp_path / 'in/b.jpg', colours)
+    assert kind_of(tmp_path / 'b.png') == 'overlay'
+    with pytest.raises(InputError, match='as an overlay'):
+        labels.check([tmp_path / 'in/b.jpg'])
+
+
+@pytest.mark.parametrize(('pixels', 'kind'), [(MAP, 'label map'), (np.stack([MAP] * 3, axis=-1), 'overlay')])
+def test_results_of_before_are_told_apart_by_their_pixels(tmp_path, pixels, kind):
+    maker = PngInfo()
+    maker.add_text('Software', 'mmseg_tapadl result')
+    Image.fromarray(pixels).save(tmp_path / 'a.png', pnginfo=maker)
+    assert is_result(tmp_path / 'a.png') and kind_of(tmp_path / 'a.png') == kind
+    ResultFiles(tmp_path, base='/in', kind=kind).check(['/in/a.png'])
+
+
+def test_the_metric_loses_no_result(tmp_path):
+    """Pictures of one stem in one folder; a list of pictures, so also those of two data sets put together."""
+    metric = PreciseIoUMetric(output_dir=str(tmp_path / 'out'), format_only=True)
+    metric.dataset_meta = {'classes': ('a', 'b')}
+    sample = {'pred_sem_seg': {'data': torch.zeros(1, 2, 2)}}
+    for _ in range(2):  # a later evaluation writes the same files again
+        metric.process({}, [{'img_path': '/data/p00.jpg', **sample}])
+        metric.evaluate(1)
+    metric.process({}, [{'img_path': '/data/p00.jpg', **sample}])
+    with pytest.raises(InputError, match=r'p00\.jpg and .*p00\.png would share the result'):
+        metric.process({}, [{'img_path': '/data/p00.png', **sample}])
 
 
 def test_label_maps_hold_every_id():

@@ -23,6 +23,16 @@ def test_same_names_in_two_folders(own, predictor, tmp_path):
         assert np.asarray(Image.open(tmp_path / 'show' / name)).shape == seen.shape
 
 
+def test_label_maps_and_overlays_never_share_a_folder(own, tmp_path):
+    both = tmp_path / 'both'
+    run = run_tool_here(
+        'test.py', own / 'own.py', own / 'own.pth', '--work-dir', tmp_path / 'work', '--skip-check',
+        '--out', both, '--show-dir', both, cwd=tmp_path, ok=False,
+    )  # fmt: skip
+    assert run.status == 2 and 'would be both a label map and an overlay' in run.output
+    assert not both.exists()
+
+
 def test_same_names_in_two_data_sets_and_a_turned_picture(own, tmp_path):
     """Clear and corrupted pictures in one test; one of them lies on its side with a tag that says so."""
     clear, foggy = (write_pair(tmp_path / 'data', f'{part}/a.png', 7) for part in ('clear', 'foggy'))

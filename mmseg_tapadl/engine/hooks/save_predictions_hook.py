@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from mmseg_tapadl.evaluation.overlay import distinct_colours, overlay_labels
-from mmseg_tapadl.evaluation.result_files import ResultFiles, common_folder, label_map
+from mmseg_tapadl.evaluation.result_files import Kind, ResultFiles, check_apart, common_folder, label_map
 from mmseg_tapadl.evaluation.seen_pictures import SeenPictures
 from mmseg_tapadl.utils import InputError, shown
 
@@ -22,15 +22,18 @@ class SavePredictionsHook(Hook):
     """
 
     priority = 'LOW'
+    kind: Kind
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        self._files: ResultFiles | None = None
 
     def before_test_epoch(self, runner: Any) -> None:
         """Finds out what the files will be called.
 
         Raises:
-            InputError: Naming two pictures that would share a file, or a file that would be overwritten.
+            InputError: Naming two pictures that would share a file, a file that would be overwritten, or one that
+                another such hook would write, too.
         """
         self._seen = SeenPictures(runner.test_dataloader.dataset)
         if self._seen.seen_twice:
@@ -38,13 +41,18 @@ class SavePredictionsHook(Hook):
                 f'{shown(self._seen.seen_twice)} is in two data sets of the test, which load it in two ways: both results '
                 'would share a file; test one at a time'
             )
-        self._files = ResultFiles(self.folder, base=common_folder(self._seen.paths) or Path.cwd())
+        base = common_folder(self._seen.paths) or Path.cwd()
+        self._files = ResultFiles(self.folder, base=base, kind=self.kind)
         self._files.check(self._seen.paths, sources=self._seen.labels)
+        for hook in runner.hooks:
+            if hook is not self and isinstance(hook, SavePredictionsHook) and hook._files is not None:
+                check_apart(hook._files, self._files, self._seen.paths)
 
     def after_test_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Sequence = ()
     ) -> None:
         """Saves the results of one batch."""
+        assert self._files is not None
         for sample in outputs:
             labels = label_map(sample.pred_sem_seg.data)
             self._files.save(sample.img_path, self.drawn(runner, sample, labels))
@@ -62,6 +70,8 @@ class SaveLabelsHook(SavePredictionsHook):
         folder: Where to; it is created.
     """
 
+    kind = 'label map'
+
     def drawn(self, runner: Any, sample: Any, labels: np.ndarray) -> np.ndarray:
         """The label map (H, W)."""
         return labels
@@ -76,6 +86,8 @@ class SaveOverlaysHook(SavePredictionsHook):
         opacity: Share of the colours, 0 (only the picture) to 1 (only the classes).
         legend: Whether the names of the classes stand below the picture.
     """
+
+    kind = 'overlay'
 
     def __init__(self, folder: str, opacity: float = 0.5, legend: bool = False) -> None:
         super().__init__(folder)
