@@ -3,11 +3,14 @@
 import argparse
 import difflib
 import inspect
+import logging
 import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmseg_tapadl.utils import InputError
@@ -42,7 +45,23 @@ _OTHER_NAMES = [
     'load_from_strict',
     'cudnn_benchmark',
 ]
+# Of these, what is used only while the file is read, to fill in other keys.
+_VARIABLES = {
+    'norm_cfg',
+    'dataset_type',
+    'data_root',
+    'crop_size',
+    'scale',
+    'train_pipeline',
+    'val_pipeline',
+    'img_ratios',
+    'vis_backends',
+    'optimizer',
+    'max_iters',
+    'cudnn_benchmark',
+}
 _NEAR = 0.85
+_SHOWN = 3
 
 
 class ConfigError(InputError):
@@ -80,6 +99,8 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
         except (KeyError, IndexError, TypeError, AssertionError) as error:
             raise ConfigError(f'--cfg-options {" ".join(cfg_options)}: {error}') from error
     check_names(cfg, name)
+    for note in unread_options(cfg, cfg_options or []):
+        print_log(note, logger='current', level=logging.WARNING)
     _drop_stray_deletes(cfg._cfg_dict)
     cfg.setdefault('default_scope', 'mmseg')
     return cfg
@@ -112,6 +133,55 @@ def check_names(cfg: Config, name: str) -> None:
             raise ConfigError(
                 f"{name}: unknown key '{key}': did you mean '{near[0]}'? (A variable of your own needs another name.)"
             )
+
+
+def unread_options(cfg: Config, texts: list[str]) -> list[str]:
+    """Tells of options that change a variable at the top level which nothing reads once the file has been.
+
+    Args:
+        cfg: With the options.
+        texts: As for :func:`load_config`.
+
+    Returns:
+        A sentence for each, with the keys that do reach something and end in the same name.
+    """
+    read = (set(inspect.signature(Runner.__init__).parameters) | set(_OTHER_NAMES)) - _VARIABLES
+    # These are read only where what they usually fill in has nothing of its own.
+    if (cfg.get('model') or {}).get('data_preprocessor'):
+        read.remove('data_preprocessor')
+    if cfg.get('test_dataloader'):
+        read.remove('test_pipeline')
+    notes = []
+    for option in parse_options(texts) if texts else ():
+        top = option.partition('.')[0]
+        if top in read:
+            continue
+        acting = [
+            key
+            for key in _keys(cfg._cfg_dict)
+            if key.partition('.')[0] in read and key.endswith(f'.{option}')
+        ]
+        advice = ''
+        if acting:
+            more = f' (and {len(acting) - _SHOWN} more)' if len(acting) > _SHOWN else ''
+            advice = f'; what acts is {", ".join(acting[:_SHOWN])}{more}'
+        notes.append(
+            f"--cfg-options {option}: changes nothing: '{top}' is a variable of the config, which has been used already{advice}"
+        )
+    return notes
+
+
+def _keys(node: Any, before: str = '') -> Iterator[str]:
+    """Every key below a node, as ``--cfg-options`` writes it."""
+    if isinstance(node, dict):
+        items: Any = node.items()
+    elif isinstance(node, (list, tuple)):
+        items = enumerate(node)
+    else:
+        return
+    for key, value in items:
+        yield f'{before}{key}'
+        yield from _keys(value, f'{before}{key}.')
 
 
 def _drop_stray_deletes(node: Any) -> None:

@@ -73,5 +73,7 @@ def _hook_faults(hook: Any, key: str) -> Iterator[str]:
     if hook.get('by_epoch', kind is CheckpointHook):
         said = 'by_epoch is True' if 'by_epoch' in hook else 'by_epoch is not set, which means True'
         yield f'{key}: {said}: write by_epoch=False, with its intervals in iterations'
+    if hook.get('log_metric_by_epoch'):
+        yield f'{key}: log_metric_by_epoch is True: write log_metric_by_epoch=False'
     if hook.get('begin_epoch'):
         yield f'{key}: begin_epoch is {hook["begin_epoch"]}: write begin_iter, in iterations'

@@ -105,8 +105,11 @@ class MeasuredConfig(MeasuredModel):
         if not config.get('test_dataloader'):
             raise InputError(f'{config.filename} has no test_dataloader, so there is nothing to measure on')
         if not os.path.isfile(self.checkpoint):
-            hint = '; download it and name the file by its path' if '://' in str(self.checkpoint) else ''
-            raise InputError(f'the checkpoint {self.checkpoint} does not exist{hint}')
+            if '://' in str(self.checkpoint):
+                raise InputError(
+                    f'the checkpoint {self.checkpoint} is an address and the sweep takes a file: download it and name it by its path'
+                )
+            raise InputError(f'the checkpoint {self.checkpoint} does not exist')
         meta = load_plain(self.checkpoint).get('meta')
         self.void_source = void_source(config, ('test',))
         for note in check_agreement(

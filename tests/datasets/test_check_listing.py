@@ -57,6 +57,21 @@ def test_links_are_followed_as_the_set_follows_them(tmp_path):
     assert told(check_own(tmp_path)) == [('image_missing', 'p00.png')]
 
 
+@pytest.mark.parametrize('folder', ['images', 'labels'])
+def test_a_link_back_is_the_only_thing_told(tmp_path, folder):
+    """Listing would meet the same folder again, through each of two links; also by way of a folder elsewhere."""
+    make_own_set(tmp_path)
+    for name, target in (('s', '.'), ('t', '.')):
+        (tmp_path / folder / name).symlink_to(target)
+    report = check_own(tmp_path)
+    assert told(report) == [('no_data', 's')]
+    assert 'leads back to' in report.faults[0].detail and report.faults[0].path.endswith(f'{folder}/s')
+    for name in ('s', 't'):
+        (tmp_path / folder / name).unlink()
+    (tmp_path / folder / 'above').symlink_to('..')
+    assert told(check_own(tmp_path)) == [('no_data', 'above')]
+
+
 def test_links_to_nothing_are_told_also_where_there_are_no_labels(tmp_path):
     make_own_set(tmp_path)
     (tmp_path / 'images/gone.png').symlink_to('nowhere.png')

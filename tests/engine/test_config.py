@@ -3,9 +3,11 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from mmseg_tapadl.engine import ConfigError, load_config
 from mmseg_tapadl.engine.any_device_amp import use_mixed_precision
+from mmseg_tapadl.engine.config import unread_options
 from mmseg_tapadl.engine.launching import prepare_processes
 
 
@@ -58,6 +60,28 @@ def test_options_are_values(config):
     assert cfg.a.b == [1, 2.5, None] and cfg.a.c[0].d == (3, 'x') and cfg.e == 'text'
     with pytest.raises(ConfigError, match='key=value'):
         load_config(config('a = 1\n'), ['nonsense'])
+
+
+def test_an_option_that_reaches_nothing_is_told(config, caplog):
+    path = config(
+        "crop_size = (64, 64)\noptimizer = dict(type='AdamW', lr=1)\noptim_wrapper = dict(optimizer=optimizer)\n"
+        "train_dataloader = dict(dataset=dict(pipeline=[dict(type='RandomCrop', crop_size=crop_size)]))\nmine = 1\n"
+    )
+    told = unread_options(load_config(path), ['crop_size=(32,32)', 'optimizer.lr=1e-5', 'mine=2'])
+    assert [note.rpartition('what acts is ')[2] for note in told[:2]] == [
+        'train_dataloader.dataset.pipeline.0.crop_size',
+        'optim_wrapper.optimizer.lr',
+    ]
+    assert all('changes nothing' in note for note in told) and 'what acts' not in told[2]
+    read = ['optim_wrapper.optimizer.lr=1e-5', 'data_preprocessor.size=(1,1)', 'load_from=x', 'resume=True']
+    assert unread_options(load_config(path), read) == []
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    load_config(path, ['optimizer.lr=1e-5'])
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert 'optim_wrapper.optimizer.lr' in caplog.text
+    filled = config('data_preprocessor = dict(size=1)\nmodel = dict(data_preprocessor=data_preprocessor)\n')
+    (note,) = unread_options(load_config(filled), ['data_preprocessor.size=2'])
+    assert note.endswith('what acts is model.data_preprocessor.size')
 
 
 def test_missing_and_broken_files_are_named(config, tmp_path):

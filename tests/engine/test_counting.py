@@ -34,6 +34,10 @@ BY_EPOCH = dict(type='PolyLR', eta_min=0.0, begin=0, end=2)
             ['hooks.checkpoint'],
         ),
         (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1))), ['which means True']),
+        (
+            dict(default_hooks=dict(logger=dict(type='SteadyLoggerHook', log_metric_by_epoch=True))),
+            ['default_hooks.logger', 'log_metric_by_epoch=False'],
+        ),
         (dict(custom_hooks=[dict(type='EMAHook', begin_epoch=2)]), ['custom_hooks.0', 'begin_iter']),
     ],
 )

@@ -234,6 +234,8 @@ def test_what_cannot_be_measured_is_said_before_the_model_is_built(options, tiny
         measure(config, options(corruptions=['rust']))
     with pytest.raises(InputError, match=r'nowhere.pth does not exist'):
         measure(config, options(checkpoint=str(tmp_path / 'nowhere.pth')))
+    with pytest.raises(InputError, match=r'^the checkpoint s3://bucket/a.pth is an address .* download it'):
+        measure(config, options(checkpoint='s3://bucket/a.pth'))
     empty = Config.fromfile(tiny / 'model.py')
     empty.test_dataloader.dataset.pipeline = empty.test_dataloader.dataset.pipeline[1:]
     with pytest.raises(InputError, match='has no LoadImageFromFile'):

@@ -11,7 +11,12 @@ from mmseg.registry import DATASETS
 from mmseg_tapadl.datasets.acdc import ACDCDataset
 from mmseg_tapadl.datasets.integrity.loaders import ImageLoader, LabelLoader, loaders_of
 from mmseg_tapadl.datasets.integrity.name_list import NameList, read_name_list
-from mmseg_tapadl.datasets.integrity.partners import labels_without_picture, left_out_pictures, missing_label
+from mmseg_tapadl.datasets.integrity.partners import (
+    endless_links,
+    labels_without_picture,
+    left_out_pictures,
+    missing_label,
+)
 from mmseg_tapadl.datasets.integrity.report import Fault
 from mmseg_tapadl.utils import InputError, shown
 
@@ -93,6 +98,9 @@ def list_dataset(dataset: Any) -> Listing:
     if listing.names is not None:
         listing.faults += listing.names.faults
         listing.notes += listing.names.notes
+    if not (dataset.ann_file and not os.path.isdir(dataset.ann_file)) and (endless := endless_links(dataset)):
+        listing.faults += endless
+        return listing
     entries = _entries(dataset, listing)
     _settle_labels(entries, dataset, listing, pipeline_loads_labels=_loads_labels(pipeline, listing, dataset))
     return listing

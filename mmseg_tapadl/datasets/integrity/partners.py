@@ -108,6 +108,46 @@ def _listed(folder: str, suffix: str) -> Iterator[str]:
         return
 
 
+def endless_links(dataset: BaseSegDataset) -> list[Fault]:
+    """The first link in each folder of a data set that leads back to a folder above it.
+
+    mmseg's listing follows links: it would come by the same files again and again, until the system stops it.
+
+    Args:
+        dataset: It lists whole folders.
+    """
+    faults = []
+    for key in ('img_path', 'seg_map_path'):
+        root = dataset.data_prefix.get(key)
+        for folder in _folders(dataset, str(root)) if root else ():
+            if found := _endless_link(folder):
+                link, target = found
+                detail = (
+                    f'is a link that leads back to {shown(target)}: listing follows links and finds no end'
+                )
+                faults.append(Fault('no_data', link, detail, 'remove the link'))
+    return faults
+
+
+def _endless_link(folder: str) -> tuple[str, str] | None:
+    """A link below a folder behind which a folder is met again, and that folder."""
+    places: list[tuple[str, str, tuple[str, ...]]] = [(folder, folder, (os.path.realpath(folder),))]
+    while places:
+        place, link, above = places.pop()
+        try:
+            with os.scandir(place) as entries:
+                below = sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
+        except OSError:
+            continue  # the listing itself says so
+        for entry in below:
+            by = entry.path if entry.is_symlink() else link
+            real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
+            if real in above:
+                return by, real
+            places.append((entry.path, by, (*above, real)))
+    return None
+
+
 def _absence(path: str) -> str:
     return 'is a link to nothing' if os.path.islink(path) else 'does not exist'
 
