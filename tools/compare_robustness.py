@@ -3,6 +3,7 @@
 
 Examples:
     python tools/compare_robustness.py work_dirs/a/robustness.json work_dirs/b/robustness.json --out compare.html
+    python tools/compare_robustness.py A.json B.json --out compare.html --pictures munster_000000_000019_leftImg8bit.png
 
 Differences are to the first model; those that another choice of test pictures could undo are marked with ~.
 """
@@ -23,6 +24,13 @@ def parse_args() -> argparse.Namespace:
         'results', nargs='+', metavar='JSON', help='robustness.json of tools/test_robustness.py'
     )
     parser.add_argument('--out', required=True, metavar='HTML', help='the page to write')
+    parser.add_argument(
+        '--pictures',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='show these pictures too (the end of their names is enough), in every condition',
+    )
     return parser.parse_args()
 
 
@@ -30,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from mmseg_tapadl.robustness.compare import write_comparison
     from mmseg_tapadl.utils import shown
 
-    page, headline = write_comparison(args.results, args.out)
+    page, headline = write_comparison(args.results, args.out, pictures=args.pictures)
     for row in headline:
         words = [f'{row.title:<24}']
         for entry in row.entries:

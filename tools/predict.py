@@ -6,7 +6,8 @@ Examples:
   python tools/predict.py --model onnx:model.onnx street.jpg --out out
 
 OUT/labels/NAME.png holds class ids (8 bit, one channel), OUT/overlays/NAME.png the picture under its classes'
-colours. Subfolders are kept.
+colours. Subfolders are kept. With --confidence, OUT/confidence/NAME.png holds the probability of the predicted class
+(16 bit, one channel; 65535 stands for 1).
 """
 
 import argparse
@@ -34,6 +35,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', metavar='IMAGE_OR_FOLDER', help='a picture, or a folder of pictures')
     parser.add_argument('--out', required=True, metavar='DIR', help='where labels/ and overlays/ are written')
     parser.add_argument('--device', help='cpu, cuda:0, ... (default: a GPU where there is one)')
+    parser.add_argument(
+        '--confidence', action='store_true', help='also write how sure the model is, as 16-bit pictures'
+    )
     add_cfg_options(parser)
     add_trust_checkpoint(parser)
     add_model(parser)
@@ -61,12 +65,17 @@ def predictions(args: argparse.Namespace) -> Iterator:
     if args.model:
         options = parse_options(args.model_options or [], '--model-options')
         return predict_files(
-            open_model(args.model, options=options, device=args.device), args.source, args.out
+            open_model(args.model, options=options, device=args.device),
+            args.source,
+            args.out,
+            confidence=args.confidence,
         )
     if args.trust_checkpoint:
         trust_checkpoint(args.checkpoint)
     config = load_config(args.config, args.cfg_options)
-    return Predictor(config, args.checkpoint, device=args.device).predict_files(args.source, args.out)
+    return Predictor(config, args.checkpoint, device=args.device).predict_files(
+        args.source, args.out, confidence=args.confidence
+    )
 
 
 def main() -> int:

@@ -7,15 +7,17 @@ import mmcv
 import numpy as np
 from tqdm import tqdm
 
+from mmseg_tapadl.evaluation.confidence import levels_of
 from mmseg_tapadl.evaluation.overlay import distinct_colours, overlay_labels
+from mmseg_tapadl.evaluation.probabilities import confidence_of_logits
 from mmseg_tapadl.evaluation.result_files import ResultFiles, check_apart, label_map
 from mmseg_tapadl.inference.checked import checked_predictions
-from mmseg_tapadl.inference.interface import PicturePredictor
+from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError, shown
 
-# A path to its class ids (H, W) and the picture as it was seen, BGR (H, W, 3), uint8.
-LabelFile = Callable[[Path], tuple[np.ndarray, np.ndarray]]
+# A path to its prediction and the picture as it was seen, BGR (H, W, 3), uint8.
+LabelFile = Callable[[Path], tuple[Prediction, np.ndarray]]
 
 
 def write_labels(
@@ -26,6 +28,7 @@ def write_labels(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     suffixes: Sequence[str] = (),
+    confidence: bool = False,
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """Labels a picture or every picture below a folder and writes both results of each.
 
@@ -40,31 +43,63 @@ def write_labels(
         classes: Names, by id.
         palette: RGB of each class, 0 to 255, by id.
         suffixes: Ends of names that are pictures beside the usual ones.
+        confidence: Also write ``out/confidence/<name>.png``: 16 bit, one channel, the probability of the predicted class
+            of every pixel; 65535 stands for 1, level l for (l + 0.5) / 65536.
 
     Yields:
         The path and the label map (H, W) of each picture, after its files are on disk.
 
     Raises:
         InputError: ``source`` does not exist, holds no picture, two pictures would share a file, a result would
-            overwrite another file, or a picture cannot be read: with the names.
+            overwrite another file, a picture cannot be read, or the model does not tell its confidence: with the names.
     """
-    kinds = [Path(out) / name for name in ('labels', 'overlays')]
+    kinds = [Path(out) / name for name in ('labels', 'overlays', *(['confidence'] if confidence else []))]
     root, pictures = find_pictures(source, passed_over=kinds, suffixes=suffixes)
     label_files = ResultFiles(kinds[0], base=root, kind='label map')
     overlay_files = ResultFiles(kinds[1], base=root, kind='overlay')
-    for files in (label_files, overlay_files):
+    confidence_files = [ResultFiles(folder, base=root, kind='confidence') for folder in kinds[2:]]
+    for files in (label_files, overlay_files, *confidence_files):
         files.check(pictures)
     check_apart(label_files, overlay_files, pictures)
+    for files in confidence_files:
+        check_apart(label_files, files, pictures)
+        check_apart(overlay_files, files, pictures)
     for path in tqdm(pictures, desc='predict', unit='picture', disable=len(pictures) == 1):
-        labels, picture = label_file(path)
+        prediction, picture = label_file(path)
+        labels = label_map(prediction.labels[None])
+        # Before the others: a model that cannot tell leaves nothing behind.
+        for files in confidence_files:
+            files.save(path, confidence_map(prediction, str(path)))
         overlay = overlay_labels(picture, labels, classes=classes, palette=palette)
         label_files.save(path, labels)
         overlay_files.save(path, overlay[:, :, ::-1])
         yield path, labels
 
 
+def confidence_map(prediction: Prediction, source: str) -> np.ndarray:
+    """The confidence of a prediction as (H, W) levels of 16 bits.
+
+    Args:
+        prediction: Of one picture.
+        source: Names the picture in errors.
+
+    Raises:
+        InputError: The model does not tell, or gave what is no probability.
+    """
+    labels, logits = prediction.labels, prediction.logits
+    if logits is not None:
+        known = confidence_of_logits(logits.flatten(1), labels.flatten().long()).view(labels.shape)
+    elif prediction.confidence is not None:
+        known = prediction.confidence
+    else:
+        raise InputError(
+            f'{shown(source)}: the model gives no probabilities, so there is no confidence to write'
+        )
+    return levels_of(known, source).cpu().numpy().astype(np.uint16)
+
+
 def predict_files(
-    predictor: PicturePredictor, source: str | Path, out: str | Path
+    predictor: PicturePredictor, source: str | Path, out: str | Path, *, confidence: bool = False
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """:func:`write_labels` with any predictor; classes without a name are called by their number.
 
@@ -77,7 +112,7 @@ def predict_files(
             f'{predictor.name} tells no names of its classes, which the pictures need for their legend and colours'
         )
 
-    def label_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    def label_file(path: Path) -> tuple[Prediction, np.ndarray]:
         picture = load_picture(path)
         (prediction,) = checked_predictions(
             predictor,
@@ -85,10 +120,15 @@ def predict_files(
             [str(path)],
             num_classes=len(classes),
         )
-        return label_map(prediction.labels[None]), picture
+        return prediction, picture
 
     return write_labels(
-        label_file, source, out, classes=classes, palette=predictor.palette or distinct_colours(len(classes))
+        label_file,
+        source,
+        out,
+        classes=classes,
+        palette=predictor.palette or distinct_colours(len(classes)),
+        confidence=confidence,
     )
 
 

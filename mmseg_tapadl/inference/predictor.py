@@ -91,23 +91,30 @@ class Predictor(PicturePredictor):
         Raises:
             InputError: The file is no picture that the config's pipeline can load.
         """
+        prediction, seen = self._predict_file(path)
+        return label_map(prediction.labels[None]), seen
+
+    def _predict_file(self, path: str | Path) -> tuple[Prediction, np.ndarray]:
         try:
             loaded = self._load({'img_path': str(path)})
             seen = picture_as_seen(self._transforms, dict(loaded))
         except Exception as error:  # decoders raise many kinds
             reason = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'{shown(path)}: not a readable picture ({shown(reason)})') from error
-        return label_map(self._predict(loaded).labels[None]), seen
+        return self._predict(loaded), seen
 
-    def predict_files(self, source: str | Path, out: str | Path) -> Iterator[tuple[Path, np.ndarray]]:
+    def predict_files(
+        self, source: str | Path, out: str | Path, *, confidence: bool = False
+    ) -> Iterator[tuple[Path, np.ndarray]]:
         """Labels a picture or every picture below a folder: :func:`mmseg_tapadl.inference.label_files.write_labels`."""
         return write_labels(
-            self.label_file,
+            self._predict_file,
             source,
             out,
             classes=self.classes,
             palette=self.palette,
             suffixes=self._suffixes,
+            confidence=confidence,
         )
 
 

@@ -168,6 +168,7 @@ def _say(text: str) -> None:
 
 
 def _write(sweep: Sweep) -> dict:
+    palette = dict(zip(sweep.classes, map(tuple, sweep.clean.metainfo['palette']), strict=True))
     facts = {
         'preset': sweep.options.preset,
         **sweep.model.facts(),
@@ -179,6 +180,7 @@ def _write(sweep: Sweep) -> dict:
             'cityscapes_val': is_cityscapes_val(sweep.names),
         },
         'classes': sweep.classes,
+        'palette': {name: list(colour) for name, colour in palette.items()},
         'sweep': sweep.store.digest,
         'versions': sweep.store.identity['versions'],
     }
@@ -186,7 +188,6 @@ def _write(sweep: Sweep) -> dict:
     if is_main_process():
         written = write_results(results, sweep.options.work_dir)
         examples = {cell: examples_of(sweep, cell) for cell in dict.fromkeys(best_and_worst(sweep.records))}
-        palette = dict(zip(sweep.classes, map(tuple, sweep.clean.metainfo['palette']), strict=True))
         written.append(
             write_report(
                 results,

@@ -1,6 +1,7 @@
 """Several models side by side: what differs, and what another choice of pictures could undo."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mmseg_tapadl.robustness.bootstrap import within_noise
 from mmseg_tapadl.robustness.charts import COLOURS, axis_top
 from mmseg_tapadl.robustness.report import render
 from mmseg_tapadl.robustness.results import ResultError, read_results, resamples_of
+from mmseg_tapadl.robustness.side_by_side import RULE, side_by_side
 from mmseg_tapadl.utils import atomic_write
 
 _MOST_MODELS = 26
@@ -46,7 +48,9 @@ class Row:
     entries: list[Entry]
 
 
-def write_comparison(files: list[str], out: str | os.PathLike) -> tuple[Path, list[Row]]:
+def write_comparison(
+    files: list[str], out: str | os.PathLike, *, pictures: Sequence[str] = ()
+) -> tuple[Path, list[Row]]:
     """Reads results and writes one self-contained page.
 
     The differences are to the first file. They are within noise when their bootstrap interval (95 %) holds 0;
@@ -55,18 +59,25 @@ def write_comparison(files: list[str], out: str | os.PathLike) -> tuple[Path, li
     Args:
         files: Two or more ``robustness.json``.
         out: Where to write.
+        pictures: Ends of names of pictures to show beside those of the largest differences.
 
     Returns:
         ``out`` and the headline rows, for the screen.
 
     Raises:
-        ResultError: For a file that cannot be read, or measured other cells than the first.
+        ResultError: For a file that cannot be read, or measured other cells than the first, and for named
+            pictures that were not kept.
     """
     if not 2 <= len(files) <= _MOST_MODELS:
         raise ResultError(f'a comparison needs 2 to {_MOST_MODELS} files, got {len(files)}')
     models = [read_results(file) for file in files]
     _check_comparable(files, models)
     headline, corruptions, cells = compare(models)
+    palette = models[0].get('palette') or {}
+    if pictures and not palette:
+        raise ResultError(f'{files[0]}: was written before results held colours; measure the model again')
+    same_classes = all(model['classes'] == models[0]['classes'] for model in models)
+    shown = side_by_side(files, models, list(palette.values()), pictures) if palette and same_classes else []
     letters = [chr(ord('A') + number) for number in range(len(models))]
     page = render(
         'compare.html.j2',
@@ -74,10 +85,13 @@ def write_comparison(files: list[str], out: str | os.PathLike) -> tuple[Path, li
         names=_names(models, files),
         letters=letters,
         colours=[COLOURS[number % len(COLOURS)] for number in range(len(models))],
-        headline=headline,
+        headline=[*headline, _worst_row(models)],
         groups=_grouped(corruptions),
         cells=cells,
         notes=_notes(models, letters),
+        pictures=shown,
+        pictures_rule=RULE,
+        palette=palette,
         top=axis_top(
             [entry.value for row in [headline[0], *corruptions] for entry in row.entries if entry.value]
         ),
@@ -121,6 +135,26 @@ def compare(models: list[dict]) -> tuple[list[Row], list[Row], list[Row]]:
     by_cell = [{f'{c["corruption"]}_{c["severity"]}': c['mIoU'] for c in model['cells']} for model in models]
     cells = [row(key, key.replace('_', ' '), [values[key] for values in by_cell]) for key in by_cell[0]]
     return headline, corruptions, cells
+
+
+def _worst_row(models: list[dict]) -> Row:
+    """The lowest of the corruptions' averages, which may be another corruption in each model."""
+    values = [min(model['corruptions'].values()) for model in models]
+    draws = [
+        np.min([resamples[name] for name in model['corruptions']], axis=0)
+        for model in models
+        for resamples in [resamples_of(model)]
+    ]
+    paired = len({model['pictures']['sha256'] for model in models}) == 1
+    entries = [Entry(values[0])] + [
+        Entry(
+            value,
+            value - values[0],
+            within_noise(value - values[0], resampled_difference(draw, draws[0], paired)),
+        )
+        for value, draw in zip(values[1:], draws[1:], strict=True)
+    ]
+    return Row('min', 'Worst corruption', entries)
 
 
 def resampled_difference(values: np.ndarray, first: np.ndarray, paired: bool) -> np.ndarray:
