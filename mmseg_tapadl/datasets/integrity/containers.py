@@ -14,6 +14,14 @@ JPEG = b'\xff\xd8\xff'
 _LFS = b'version https://git-lfs.github.com/spec'
 _DECIDES_PIXELS = (b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND')
 
+# Channels by colour type; first column, first row, column step and row step of the passes of an interlaced PNG (Adam7).
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PASSES = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
+_AT_ONCE = 1 << 20
+
 
 class PngPart(NamedTuple):
     """A chunk of a PNG: its kind, where it begins, what its checksum covers (kind and content), the stored checksum."""
@@ -83,9 +91,10 @@ def png_parts(data: bytes) -> Iterator[PngPart]:
 
 
 def _png_fault(data: bytes) -> tuple[str, str] | None:
-    """All parts there, those that decide pixels with their right checksums, the end at the end."""
+    """All parts there, those that decide pixels with their right checksums, all rows, the end at the end."""
     last = b''
-    for part in png_parts(data):
+    parts = list(png_parts(data))
+    for part in parts:
         last = part.kind
         if last in _DECIDES_PIXELS and not part.is_right:
             return (
@@ -94,4 +103,37 @@ def _png_fault(data: bytes) -> tuple[str, str] | None:
             )
     if last != b'IEND':
         return 'truncated', f'is truncated: it ends within a part, after {len(data)} bytes'
+    if parts[0].kind == b'IHDR' and len(parts[0].content) == 13:
+        wanted = _png_size(parts[0].content)
+        found = _unpacked([part.covered[4:] for part in parts if part.kind == b'IDAT'], wanted)
+        if found < wanted:
+            return 'truncated', f'is truncated: its rows take {wanted} bytes, and {found} are there'
     return None
+
+
+def _png_size(header: bytes) -> int:
+    """The bytes of all rows before they are packed, each with the byte that names its filter."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack('>IIBBBBB', header)
+    bits = depth * _CHANNELS.get(colour, 0)
+    size = 0
+    for left, top, step, drop in _PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // step), -(-(height - top) // drop)
+        if columns > 0 and rows > 0 and bits:
+            size += rows * (1 + (columns * bits + 7) // 8)
+    return size
+
+
+def _unpacked(contents: list[memoryview], wanted: int) -> int:
+    """How many bytes the packed pixels make, at most ``wanted``; what stands behind them is not looked at."""
+    unpacker, size = zlib.decompressobj(), 0
+    try:
+        for content in contents:
+            packed: bytes | memoryview = content
+            while size < wanted and packed and not unpacker.eof:
+                size += len(unpacker.decompress(packed, min(wanted - size, _AT_ONCE)))
+                packed = unpacker.unconsumed_tail
+        while size < wanted and not unpacker.eof and (rest := unpacker.decompress(b'', _AT_ONCE)):
+            size += len(rest)
+    except zlib.error:
+        pass  # decoders keep the rows before it
+    return min(size, wanted)
