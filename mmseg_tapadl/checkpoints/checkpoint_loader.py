@@ -41,7 +41,10 @@ def trust_checkpoint(path: str | os.PathLike) -> None:
 
 
 def load_plain_local(filename: str, map_location: Any = None) -> dict:
-    """Reads a local file for mmengine's ``CheckpointLoader``; see :func:`read_checkpoint`."""
+    """Reads a local file, or weights of :func:`hand_over`, for mmengine's ``CheckpointLoader``; see :func:`read_checkpoint`."""
+    if filename in _HANDED_OVER:
+        # Once, so that nothing lies in memory for long.
+        return {'state_dict': _HANDED_OVER.pop(filename)}
     path = os.path.expanduser(filename)
     return read_checkpoint(path, map_location=map_location, trust=os.path.realpath(path) in _TRUSTED)
 
@@ -147,22 +150,11 @@ def hand_over(weights: Mapping[str, torch.Tensor]) -> str:
     return address
 
 
-def load_plain_handed_over(filename: str, map_location: Any = None) -> dict:
-    """Reads what :func:`hand_over` was given; the second time it is gone, so that nothing lies in memory for long."""
-    if filename not in _HANDED_OVER:
-        raise CheckpointError(f'{filename}: no such weights in this process; name the file by its path')
-    weights = _HANDED_OVER.pop(filename)
-    if map_location is not None and not callable(map_location):
-        weights = {key: value.to(map_location) for key, value in weights.items()}
-    return {'state_dict': weights}
-
-
 _HANDED_OVER: dict[str, Mapping[str, torch.Tensor]] = {}
 _NUMBERS = itertools.count()
 
 READERS: dict[str, Callable[..., dict]] = {
     '': load_plain_local,
-    'handed-over://': load_plain_handed_over,
     'http://': load_plain_http,
     'https://': load_plain_http,
     'torchvision://': load_plain_named,
