@@ -1,4 +1,4 @@
-"""Every size of every family, as the config that builds it with TAP."""
+"""Every size of every family, as the config that builds it; with TAP unless its name says ``plain``."""
 
 from pathlib import Path
 
@@ -7,10 +7,17 @@ from mmengine.config import Config
 from mmseg_tapadl.engine.config import load_config
 from mmseg_tapadl.models.backbones import FAN_ARCHS, MIT_ARCHS
 
+# The small vision transformers of timm, each with TAP and, behind its name, without.
+VITS = {'DINOv2': 'dinov2', 'DINOv3': 'dinov3', 'DeiT': 'deit'}
+
 
 def every_model() -> list[str]:
-    """Names such as ``FAN base_hybrid`` and ``SegFormer b0``."""
-    return [f'FAN {arch}' for arch in FAN_ARCHS] + [f'SegFormer {arch}' for arch in MIT_ARCHS]
+    """Names such as ``FAN base_hybrid``, ``SegFormer b0``, ``DINOv2 small`` and ``DINOv2 small_plain``."""
+    return [
+        *(f'FAN {arch}' for arch in FAN_ARCHS),
+        *(f'SegFormer {arch}' for arch in MIT_ARCHS),
+        *(f'{family} {size}' for family in VITS for size in ('small', 'small_plain')),
+    ]
 
 
 def config_of(model: str, configs: Path) -> Config:
@@ -21,6 +28,9 @@ def config_of(model: str, configs: Path) -> Config:
         configs: The folder of the configs.
     """
     family, arch = model.split(' ')
+    if family in VITS:
+        method = '' if arch.endswith('_plain') else 'tapadl_'
+        return load_config(configs / f'{VITS[family]}_{method}cityscapes.py')
     if family == 'FAN':
         cfg = load_config(configs / 'fan_tapadl_cityscapes.py')
         channels = FAN_ARCHS[arch].feature_channels
