@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Name -> the module, class or object that has it.
 PRIVATE_NAMES = {
+    '_channel_conversion': 'mmseg.models:SegDataPreProcessor',
+    '_enable_normalize': 'mmseg.models:SegDataPreProcessor',
     '_BatchNorm': 'torch.nn.modules.batchnorm',
     '_softmax_backward_data': 'torch.ops:aten',
     '_subclasses': 'torch',

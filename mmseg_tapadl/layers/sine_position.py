@@ -45,7 +45,9 @@ class SinePositionCode(nn.Module):
 
 def axis_code(length: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The code of ``length`` positions along one axis, (E, length)."""
-    position = torch.arange(1, length + 1, dtype=dtype, device=device) / (length + 1e-6) * (2 * math.pi)
+    index = torch.arange(1, length + 1, dtype=dtype, device=device)
+    # The length as a tensor: an exported graph would keep the number of the picture that it was exported with.
+    position = index / (index.amax(0) + 1e-6) * (2 * math.pi)
     entry = torch.arange(ENTRIES, dtype=dtype, device=device)
     angle = position[None, :] / TEMPERATURE ** (entry[:, None] / ENTRIES)
     return torch.where(entry[:, None] % 2 == 0, angle.sin(), angle.cos())

@@ -32,6 +32,7 @@ from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
 TOKEN_STRIDE = 16
+STEM_STRIDE = 4
 CLOSING_BLOCKS = 2
 
 
@@ -127,8 +128,11 @@ class FAN(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps pictures (B, 3, H, W) to the chosen features, each (B, C, ceil(H/s), ceil(W/s))."""
         height, width = x.shape[2:]
-        x = F.pad(x, (0, -width % TOKEN_STRIDE, 0, -height % TOKEN_STRIDE))
+        # Counted upwards: the whole numbers of an exported graph do not round as negative ones do in Python.
+        rows, columns = (steps_of(side, TOKEN_STRIDE) * TOKEN_STRIDE for side in (height, width))
+        x = F.pad(x, (0, columns - width, 0, rows - height))
         features, x = self.patch_embed(x)
+        strides = [STEM_STRIDE * 2**i for i in range(len(features))]
         if self.pos_embed is not None:
             grid = (x.shape[2], x.shape[3])
             x = to_tokens(x + self.pos_embed(*grid))
@@ -136,7 +140,11 @@ class FAN(BaseModule):
                 *features,
                 *(to_grid(t, grid) for t in self.token_features(x, grid)),
             ]
-        return tuple(crop_to_stride(features[i], height, width) for i in self.out_indices)
+        strides += [TOKEN_STRIDE] * (len(features) - len(strides))
+        return tuple(
+            features[i][:, :, : steps_of(height, strides[i]), : steps_of(width, strides[i])]
+            for i in self.out_indices
+        )
 
     def token_features(self, x: Tensor, grid: tuple[int, int]) -> list[Tensor]:
         """Runs the token blocks and the closing on tokens (B, N, C); returns the features among them."""
@@ -153,8 +161,6 @@ class FAN(BaseModule):
         return [*features, x] if self.cls_attn_blocks else features
 
 
-def crop_to_stride(feature: Tensor, height: int, width: int) -> Tensor:
-    """Cuts off what came from padding: a feature of an H x W picture at stride s is ceil(H/s) by ceil(W/s)."""
-    padded = height + -height % TOKEN_STRIDE
-    stride = padded // feature.shape[2]
-    return feature[:, :, : -(-height // stride), : -(-width // stride)]
+def steps_of(length: int, stride: int) -> int:
+    """How many steps of ``stride`` cover a length: length / stride, rounded up."""
+    return (length + stride - 1) // stride

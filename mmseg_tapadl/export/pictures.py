@@ -1,0 +1,75 @@
+"""The pictures that an exported file is compared on."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from mmseg_tapadl.datasets.named_data import read_data
+from mmseg_tapadl.inference.label_files import load_picture
+from mmseg_tapadl.inference.sources import find_pictures
+from mmseg_tapadl.utils import InputError
+
+COUNT = 3
+_PAINTED = (256, 512)
+
+
+def pictures_to_compare_on(
+    config: Config, *, source: str | os.PathLike | None = None, data: str | os.PathLike | None = None
+) -> list[np.ndarray]:
+    """Up to three pictures, (H, W, 3), uint8, RGB: of ``source``, else of ``data``, else of the config's test set, else one
+    that is painted.
+
+    Args:
+        config: Its test set need not be there.
+        source: A picture or a folder.
+        data: As :func:`~mmseg_tapadl.datasets.named_data.read_data` takes it.
+
+    Raises:
+        InputError: ``source`` or ``data`` is given and holds no picture.
+    """
+    if source is not None:
+        paths: list[Any] = find_pictures(Path(source))[1]
+    elif data is not None:
+        paths = _paths_of(read_data(data))
+    else:
+        try:
+            paths = _paths_of(config)
+        except Exception:  # a data set that is not here fails in many ways
+            paths = []
+    chosen = paths[:: max(1, len(paths) // COUNT)][:COUNT]
+    return [load_picture(path)[:, :, ::-1].copy() for path in chosen] or [_painted()]
+
+
+def classes_of(data: str | os.PathLike) -> dict[str, Any]:
+    """The names and colours of a data set's classes, as a checkpoint's metadata hold them.
+
+    Raises:
+        InputError: There is no such data set, or it tells no classes.
+    """
+    metainfo = DATASETS.build(_without_files(read_data(data))).metainfo
+    if not metainfo.get('classes'):
+        raise InputError(f'--data {data}: tells no names of its classes')
+    return {'dataset_meta': dict(classes=metainfo['classes'], palette=metainfo.get('palette'))}
+
+
+def _without_files(config: Config) -> dict:
+    return {**config.test_dataloader.dataset, 'pipeline': [], 'lazy_init': True}
+
+
+def _paths_of(config: Config) -> list[str]:
+    dataset = DATASETS.build({**config.test_dataloader.dataset, 'pipeline': []})
+    paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+    if not paths:
+        raise InputError('the data set holds no picture')
+    return [path for path in paths if Path(path).is_file()]
+
+
+def _painted() -> np.ndarray:
+    """Soft coloured spots: no street, but every value and many edges."""
+    noise = np.random.default_rng(0).integers(0, 256, (*_PAINTED, 3), dtype=np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 5), None, 0, 255, cv2.NORM_MINMAX)

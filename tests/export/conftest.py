@@ -1,0 +1,3 @@
+from tests.robustness.conftest import tiny
+
+__all__ = ['tiny']
