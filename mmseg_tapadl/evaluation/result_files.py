@@ -23,7 +23,7 @@ _MAKER = b'tEXtSoftware\0mmseg_tapadl result'
 _HEAD_BYTES = 256
 _COLOUR_TYPE = 25  # the byte of a PNG that tells grey (0) from RGB (2)
 
-Kind = Literal['label map', 'overlay', 'confidence']
+Kind = Literal['label map', 'overlay', 'confidence map']
 
 
 class ResultFiles:

@@ -57,7 +57,7 @@ def write_labels(
     root, pictures = find_pictures(source, passed_over=kinds, suffixes=suffixes)
     label_files = ResultFiles(kinds[0], base=root, kind='label map')
     overlay_files = ResultFiles(kinds[1], base=root, kind='overlay')
-    confidence_files = [ResultFiles(folder, base=root, kind='confidence') for folder in kinds[2:]]
+    confidence_files = [ResultFiles(folder, base=root, kind='confidence map') for folder in kinds[2:]]
     for files in (label_files, overlay_files, *confidence_files):
         files.check(pictures)
     check_apart(label_files, overlay_files, pictures)

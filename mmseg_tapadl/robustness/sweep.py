@@ -234,30 +234,37 @@ def prepare_sweep(model: MeasuredModel | Config, options: SweepOptions) -> Sweep
             checkpoint that are missing, a model of other classes.
         SweepMismatch: When the work dir holds another sweep.
     """
-    from mmseg.utils import register_all_modules
-
     cells = options.cells()
     if isinstance(model, Config):
         model = MeasuredConfig(model, str(options.checkpoint))
-    config = model.config
-    register_all_modules(init_default_scope=False)
-    init_default_scope(config.get('default_scope', 'mmseg'))
-    model.check()
-    clean = dataset_for_cell(
-        config.test_dataloader.dataset, CLEAN, seed=options.seed, channel_order=options.channel_order
-    )
-    if len(clean) == 0:
-        raise InputError('the test data set of the config holds no picture; check its data_root')
-    for note in model.check_classes(list(clean.metainfo.get('classes') or ())):
-        if is_main_process():
-            print(note, flush=True)
+    clean = clean_pictures(model)
     if options.pregenerated is not None:
-        check_pregenerated(options.pregenerated, clean, config.test_dataloader.dataset, cells)
+        check_pregenerated(options.pregenerated, clean, model.config.test_dataloader.dataset, cells)
     store = CellStore(options.work_dir, sweep_identity(model, options, clean))
     if is_main_process():
         store.open(fresh=options.fresh)
     barrier()
     return Sweep(model=model, options=options, clean=clean, store=store)
+
+
+def clean_pictures(model: MeasuredModel) -> Any:
+    """The test data set of a model without corruption, after everything is checked that can be without building it.
+
+    Raises:
+        InputError: For a config without test data, data or a checkpoint that are missing, a model of other classes.
+    """
+    from mmseg.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    init_default_scope(model.config.get('default_scope', 'mmseg'))
+    model.check()
+    clean = dataset_for_cell(model.config.test_dataloader.dataset, CLEAN, seed=0, channel_order='bgr')
+    if len(clean) == 0:
+        raise InputError('the test data set of the config holds no picture; check its data_root')
+    for note in model.check_classes(list(clean.metainfo.get('classes') or ())):
+        if is_main_process():
+            print(note, flush=True)
+    return clean
 
 
 def sweep_identity(model: MeasuredModel, options: SweepOptions, clean: Any) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""A temperature fitted on one half of a data set, and what it does to the other half."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from mmseg_tapadl.agreement import scored_void
+from mmseg_tapadl.evaluation.class_counts import labels_of_sample
+from mmseg_tapadl.evaluation.confidence import ConfidenceCounts
+from mmseg_tapadl.evaluation.picture_score import score_picture
+from mmseg_tapadl.evaluation.temperature import MOST_PIXELS, fit_temperature, sampled_pixels
+from mmseg_tapadl.robustness.cell_data import loader_for
+from mmseg_tapadl.robustness.measured_model import MeasuredModel
+from mmseg_tapadl.robustness.sweep import clean_pictures, picture_names
+from mmseg_tapadl.utils import InputError
+
+
+@torch.no_grad()
+def calibrate(model: MeasuredModel, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Fits on the pictures 0, 2, 4, ... of the clean data set and reports on 1, 3, 5, ...
+
+    At most 400,000 pixels, as many of every picture, are kept to fit on; the report is over all labelled pixels.
+
+    Args:
+        model: A model and its test data.
+        say: Told what is going on.
+
+    Returns:
+        ``temperature``, and ``before`` and ``after``: the confidence metrics of the other half.
+
+    Raises:
+        InputError: For a model without logits, or a data set of fewer than two pictures.
+    """
+    clean = clean_pictures(model)
+    count, ignore_index, names = len(clean), scored_void(model.config), picture_names(clean)
+    num_classes = len(clean.metainfo['classes'])
+    if count < 2:
+        raise InputError(
+            'a temperature is fitted on one half of the pictures and reported on the other: two are needed'
+        )
+    model.prepare()
+    fit, report = list(range(0, count, 2)), list(range(1, count, 2))
+    share = max(1, MOST_PIXELS // len(fit))
+    kept = [
+        sampled_pixels(logits, labelled, count=share, picture=index, ignore_index=ignore_index)
+        for index, logits, _, labelled in _answers(model, clean, fit)
+    ]
+    temperature = fit_temperature(
+        torch.cat([part[0] for part in kept], dim=1), torch.cat([part[1] for part in kept])
+    )
+    say(
+        f'temperature {temperature:.4f}, fitted on {sum(part[1].numel() for part in kept)} pixels of {len(fit)} pictures'
+    )
+    counts = {'before': ConfidenceCounts(), 'after': ConfidenceCounts()}
+    for index, logits, predicted, labelled in _answers(model, clean, report):
+        for name, divisor in (('before', 1.0), ('after', temperature)):
+            score = score_picture(
+                predicted,
+                labelled,
+                num_classes=num_classes,
+                ignore_index=ignore_index,
+                source=names[index],
+                logits=logits.float() / divisor,
+            )
+            assert score.confidence is not None
+            counts[name] += score.confidence
+    return {
+        'temperature': temperature,
+        'fitted_on': len(fit),
+        'reported_on': len(report),
+        **{name: found.metrics() for name, found in counts.items()},
+    }
+
+
+def _answers(
+    model: MeasuredModel, clean: Any, indices: list[int]
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """The number, the logits, the prediction and the label of some pictures."""
+    loader = loader_for(torch.utils.data.Subset(clean, indices), batch_size=1, num_workers=0)
+    for index, batch in zip(indices, loader, strict=True):
+        for _, answer, prediction in model.answers(batch):
+            if prediction.logits is None:
+                raise InputError(
+                    f'{answer.metainfo["img_path"]}: the model gives no logits, so there is no temperature to fit'
+                )
+            predicted, labelled, _ = labels_of_sample(answer.to_dict())
+            yield index, prediction.logits, predicted, labelled
