@@ -123,7 +123,8 @@ def _write_graph(
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError('an export needs onnx and onnxscript: pip install "mmseg_tapadl[export]"') from error
-    picture = torch.zeros(1, 3, int(size[0]), int(size[1]))
+    # One picture might be taken for a batch that is always of one.
+    picture = torch.zeros(2 if dynamic else 1, 3, int(size[0]), int(size[1]))
     free = torch.export.Dim.DYNAMIC
     shapes: Any = ({0: free, 2: free, 3: free},) if dynamic else None
     try:

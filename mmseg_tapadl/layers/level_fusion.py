@@ -53,19 +53,24 @@ def fuse_levels(
         )
     parts = fuse_weight.flatten(1).split(widths[::-1], dim=1)[::-1]
     size = features[0].shape[-2:]
-    by_size: dict[torch.Size, Tensor] = {}
+    # A list, because the sizes of a graph for pictures of any size are symbols, which no dict takes as keys.
+    by_size: list[tuple[torch.Size, Tensor]] = []
     for feature, (weight, bias), part in zip(features, projections, parts, strict=True):
         composed = part @ weight
         # A matrix product rather than a convolution: its result lies in memory channel by channel whatever
         # the feature's memory format, as all that takes a few channels at a time wants it.
-        own = torch.bmm(composed.expand(len(feature), -1, -1), SameLayout.apply(feature).flatten(2))
+        own = torch.bmm(composed.expand(feature.shape[0], -1, -1), SameLayout.apply(feature).flatten(2))
         if bias is not None:
             own = own.add_((part @ bias)[:, None])
         # Levels of one size are added before they are upsampled.
-        key = feature.shape[2:]
-        by_size[key] = by_size[key].add_(own) if key in by_size else own
-    fused = by_size.pop(size)
-    for own_size, own in by_size.items():
+        same = next((total for other, total in by_size if other == feature.shape[2:]), None)
+        if same is None:
+            by_size.append((feature.shape[2:], own))
+        else:
+            same.add_(own)
+    # The first level, of the result's size, came first.
+    (_, fused), *others = by_size
+    for own_size, own in others:
         fused = add_upsampled(fused, own.unflatten(2, own_size), size, align_corners=align_corners)
     return fused.unflatten(2, size)
 

@@ -51,7 +51,8 @@ class LeanMlp(Mlp):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""
-        pixels = budget_for(x.device).stem_pixels
+        # A graph for pictures of any size cannot hold a number of parts that depends on the size.
+        pixels = None if torch.compiler.is_compiling() else budget_for(x.device).stem_pixels
         if pixels is not None and not (self.training and torch.is_grad_enabled()):
             rows = max(1, pixels // x.shape[3])
             return torch.cat([self.narrow(self.fc1(part)) for part in x.split(rows, dim=2)], dim=2)
