@@ -17,7 +17,7 @@ from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 from PIL import Image, UnidentifiedImageError
 
-from mmseg_tapadl.datasets.acdc import CONDITIONS, IMAGE_FOLDERS
+from mmseg_tapadl.datasets.acdc import CONDITIONS, IMAGE_FOLDERS, condition_of
 from mmseg_tapadl.utils import InputError, atomic_write, shown
 
 FOLDER = 'labelTrainIds'
@@ -31,6 +31,9 @@ _HUGE = 1 << 26
 @METRICS.register_module()
 class ACDCSubmission(BaseMetric):
     """Writes ``<output_dir>/labelTrainIds/<picture's name>.png`` and ``<output_dir>/acdc_submission.zip``.
+
+    Where pictures of several conditions were labelled, ``acdc_submission_<condition>.zip`` holds those of one: the server
+    scores the condition that is chosen on uploading, one a run.
 
     Nothing is measured, since the test split has no labels. On several processes each writes its own pictures
     into the shared folder, and the first zips them.
@@ -67,21 +70,28 @@ class ACDCSubmission(BaseMetric):
                 )
             with atomic_write(self.output_dir / FOLDER / name) as file:
                 Image.fromarray(labels.astype(np.uint8), mode='L').save(file, format='PNG')
-            self.results.append(name)
+            self.results.append((name, condition_of(sample['img_path']) or ''))
 
-    def compute_metrics(self, results: list[str]) -> dict:
+    def compute_metrics(self, results: list[tuple[str, str]]) -> dict:
         """Zips the files of this run; files of other runs in the folder stay out.
 
         Raises:
             InputError: When two pictures have the same name, so that one label map is lost.
         """
-        repeated = sorted(name for name, count in Counter(results).items() if count > 1)
+        repeated = sorted(name for name, count in Counter(name for name, _ in results).items() if count > 1)
         if repeated:
             raise InputError(f'{len(repeated)} names occur in several sequences, the first is {repeated[0]}')
         target = self.output_dir / 'acdc_submission.zip'
         if is_main_process():
-            write_zip(self.output_dir / FOLDER, sorted(results), target)
+            write_zip(self.output_dir / FOLDER, sorted(name for name, _ in results), target)
         print_log(f'{len(results)} label maps are in {self.output_dir / FOLDER} and in {target}', _logger())
+        conditions = sorted({condition for _, condition in results} - {''})
+        for condition in conditions if len(conditions) > 1 else ():
+            part = self.output_dir / f'acdc_submission_{condition}.zip'
+            names = sorted(name for name, found in results if found == condition)
+            if is_main_process():
+                write_zip(self.output_dir / FOLDER, names, part)
+            print_log(f'{len(names)} of them, {condition} alone, are in {part}', _logger())
         return {}
 
 
@@ -117,12 +127,15 @@ def pictures_of_test_split(data_root: str | Path) -> dict[str, Path]:
     return pictures
 
 
-def check_submission(archive: str | Path, data_root: str | Path) -> list[str]:
+def check_submission(
+    archive: str | Path, data_root: str | Path, *, condition: str | None = None
+) -> list[str]:
     """Everything that is wrong with a submission.
 
     Args:
         archive: The zip.
         data_root: The ACDC root whose test pictures it answers.
+        condition: The one condition whose pictures it answers, None for all.
 
     Returns:
         One line a fault, each with its file; empty for a good submission.
@@ -130,7 +143,11 @@ def check_submission(archive: str | Path, data_root: str | Path) -> list[str]:
     Raises:
         InputError: When the zip or the test pictures do not exist, or the file is not a zip.
     """
-    wanted = pictures_of_test_split(data_root)
+    wanted = {
+        name: path
+        for name, path in pictures_of_test_split(data_root).items()
+        if condition in (None, condition_of(path))
+    }
     if not Path(archive).is_file():
         raise InputError(f'{archive} does not exist')
     try:

@@ -55,6 +55,12 @@ def test_what_the_metric_writes_is_good(acdc, tmp_path):
     assert check_submission(archive, acdc) == []
     with zipfile.ZipFile(archive) as opened, opened.open(f'labelTrainIds/{NAMES[2]}') as file:
         assert np.array_equal(np.asarray(Image.open(file)), predictions[0].numpy())
+    # One zip a condition too: the server scores one a run.
+    for name, condition in zip(NAMES, CONDITIONS, strict=True):
+        part = tmp_path / f'out/acdc_submission_{condition}.zip'
+        assert check_submission(part, acdc, condition=condition) == []
+        assert zipfile.ZipFile(part).namelist() == [f'labelTrainIds/{name}']
+    assert any('is missing' in fault for fault in check_submission(part, acdc))
 
 
 def test_a_model_of_other_classes_is_refused(tmp_path):
