@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.model_list import VITS, config_of, every_model
+from benchmarks.model_list import RVTS, VITS, config_of, every_model
 from benchmarks.page_tables import PAGES, markdown_table, with_tables
 from mmseg_tapadl.analysis.complexity import complexity_of, count_macs, count_parameters
 from mmseg_tapadl.engine.config import load_config
@@ -83,7 +83,7 @@ def test_the_zoo_names_configs_that_exist_and_means_that_are_means(repo_root):
         cfg = load_config(repo_root / file['config'])
         if file['convert'] and file['arch'] == 'base_hybrid':
             assert cfg.model.backbone.arch == file['arch']
-        assert 'non-commercial' in file['licence']
+        assert ('non-commercial' in file['licence']) != file['licence'].startswith('MIT')
     row = zoo['published_corruptions']
     assert len(row['scores']) == 16
     assert round(sum(row['scores'].values()) / 16, 1) == row['mean']
@@ -94,9 +94,17 @@ def test_the_zoo_names_configs_that_exist_and_means_that_are_means(repo_root):
 def test_the_page_lists_every_size_with_todays_counts(repo_root):
     data = json.loads((repo_root / 'docs' / 'which_model.json').read_text(encoding='utf-8'))
     assert [row['model'] for row in data['models']] == every_model()
-    assert len(every_model()) == len(FAN_ARCHS) + len(MIT_ARCHS) + 2 * len(VITS)
+    assert len(every_model()) == len(FAN_ARCHS) + len(MIT_ARCHS) + 1 + len(RVTS) + 2 * len(VITS)
     rows = {row['model']: row for row in data['models']}
-    for model in ('FAN tiny_hybrid', 'FAN tiny', 'SegFormer b0', 'SegFormer b2', 'DeiT small'):
+    for model in (
+        'FAN tiny_hybrid',
+        'FAN tiny',
+        'SegFormer b0',
+        'SegFormer b2',
+        'Swin tiny',
+        'RVT tiny',
+        'DeiT small',
+    ):
         counted = complexity_of(config_of(model, repo_root / 'configs'), 512, 512, repeats=0)
         assert rows[model]['parameters'] == sum(counted.parameters.values())
         assert rows[model]['macs'][data['sizes'].index(512)] == sum(counted.macs.values())
