@@ -203,7 +203,7 @@ def test_a_wrong_checksum_counts_where_it_decides_pixels_or_the_loader_refuses(t
     # OpenCV passes over the comment, Pillow does not load such a file.
     assert told(check_own(tmp_path)) == [('label_undecodable', 'p00.png')]
     rewrite(tmp_path / 'images/p01.png', without_pixels)
-    assert ('image_undecodable', 'p01.png') in told(check_own(tmp_path))
+    assert ('image_truncated', 'p01.png') in told(check_own(tmp_path))
 
 
 # -- turned pictures --------------------------------------------------------------------------------------------------
