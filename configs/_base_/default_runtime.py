@@ -22,6 +22,8 @@ default_hooks = dict(
     missed_validation=dict(type='MissedValidationHook'),
     # One screen about the run before it starts.
     start_summary=dict(type='StartSummaryHook'),
+    # Memory stays flat over a long test.
+    return_memory=dict(type='ReturnMemoryHook', interval=50),
     # What was measured, in full precision.
     metrics_json=dict(type='MetricsJsonHook'),
 )

@@ -7,7 +7,8 @@ processor computes little.
 
 **Memory.** glibc hands large freed blocks back to the system, but raises the size that counts as large with every one
 that is freed, up to 32 MB, and then keeps what lies below something still in use: a training step grows by a quarter,
-a long test picture by picture. A fixed size switches that growth off. See docs/performance.md for what both cost.
+a long test picture by picture. A fixed size switches the first off; for the second ``ReturnMemoryHook`` is there. See
+docs/performance.md for what it costs.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ _MB = 1 << 20
 # <malloc.h>
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 TRIM_THRESHOLD_BYTES = 256 * _MB
-MMAP_THRESHOLD_BYTES = 8 * _MB
+MMAP_THRESHOLD_BYTES = 4 * _MB
 _THREAD_SETTINGS = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')
 
 
