@@ -222,9 +222,7 @@ def test_an_unreadable_picture_stops_the_sweep_with_its_name(options, tiny, tmp_
     Image.fromarray(np.zeros((24, 32), np.uint8)).save(label)
     image = sorted((root / 'leftImg8bit').rglob('*.png'))[0]
     files = f'image {image}, label {label}'
-    message = (
-        rf'^{files}: the label is 32x24, the image 64x48\. 0 of 5 cells are finished and kept$'
-    )
+    message = rf'^{files}: the label is 32x24, the image 64x48\. 0 of 5 cells are finished and kept$'
     with pytest.raises(SampleError, match=message):
         measure(config, options(work_dir=tmp_path / 'sizes'))
 
