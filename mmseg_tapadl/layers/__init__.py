@@ -1,6 +1,7 @@
 """The paper on a few screens: pure torch layers, one concept a file, no mmseg."""
 
 from mmseg_tapadl.layers.activation_checkpoint import checkpoint_module
+from mmseg_tapadl.layers.attention_grid import AttentionGrid
 from mmseg_tapadl.layers.attention_watch import AttentionWatch, WatchableAttention
 from mmseg_tapadl.layers.diversified_attention import diversified_attention
 from mmseg_tapadl.layers.fan_block import ClosingBlock, FANBlock
@@ -13,6 +14,7 @@ from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool, token_awa
 from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
 
 __all__ = [
+    'AttentionGrid',
     'AttentionWatch',
     'ClosingBlock',
     'ConvEmbed',

@@ -7,8 +7,10 @@ Any encoder offers its attention to the attention diversification loss by comput
 Legend: B batch entries (images, or windows of images), H heads, N queries, M keys, D channels of a head.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,27 @@ from mmseg_tapadl.utils.errors import InputError
 
 class NoGradientError(InputError, RuntimeError):
     """A watched attention ran without gradients inside a training step, so that its loss would have none."""
+
+
+@dataclass(frozen=True)
+class AttentionInputs:
+    """What one attention was computed from, as :func:`diversified_attention` takes it.
+
+    Attributes:
+        q: Queries (B, H, N, D).
+        k: Keys (B, H, M, D).
+        scale: Factor of the scores; ``None`` is ``D ** -0.5``.
+        bias: Added to the scores; broadcasts to (B, H, N, M).
+        gain: Multiplies the scores, whole or as a function of a slice of the queries.
+        num_prefix: How many of the first queries and keys are no patches.
+    """
+
+    q: Tensor
+    k: Tensor
+    scale: float | None = None
+    bias: Tensor | None = None
+    gain: Gain | None = None
+    num_prefix: int = 0
 
 
 class WatchableAttention(nn.Module):
@@ -54,6 +77,7 @@ class WatchableAttention(nn.Module):
         self.threshold: float | None = None
         self._sinks: list[list[Tensor]] = []
         self._must_have_grad = False
+        self._observers: list[Observer] = []
 
     def forward(
         self,
@@ -80,6 +104,14 @@ class WatchableAttention(nn.Module):
             ValueError: Shapes that do not fit, a ``num_prefix`` that leaves no patch, a gain with dropout.
             NoGradientError: See :meth:`report`.
         """
+        out = self._attend(q, k, v, bias=bias, gain=gain, num_prefix=num_prefix)
+        for observer in self._observers:
+            observer(self, AttentionInputs(q, k, self.scale, bias, gain, num_prefix))
+        return out
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None, gain: Gain | None, num_prefix: int
+    ) -> Tensor:
         if self.threshold is not None and self.training:
             # Armed, the same path is taken whether or not a watch listens: activation checkpointing
             # runs it again in the backward pass and must rebuild the same tensors, but count nothing twice.
@@ -131,8 +163,59 @@ class WatchableAttention(nn.Module):
         """Nothing more is appended to ``sink``."""
         self._sinks = [other for other in self._sinks if other is not sink]
 
+    def start_observing(self, observer: 'Observer') -> None:
+        """From now on ``observer`` is called after each pass."""
+        self._observers.append(observer)
+
+    def stop_observing(self, observer: 'Observer') -> None:
+        """``observer`` is no longer called."""
+        self._observers = [other for other in self._observers if other is not observer]
+
     def extra_repr(self) -> str:
         return f'scale={self.scale}, attn_drop_rate={self.attn_drop_rate}, threshold={self.threshold}'
+
+
+Observer: TypeAlias = Callable[[WatchableAttention, AttentionInputs], None]
+"""Gets an attention and what it was computed from, after it was computed; it must change neither."""
+
+
+def attentions_of(encoder: nn.Module, otherwise: str) -> list[WatchableAttention]:
+    """The attentions of an encoder in the order in which they are registered.
+
+    Args:
+        encoder: Any module.
+        otherwise: What follows from having none, for the error.
+
+    Raises:
+        InputError: It has none.
+    """
+    attentions = [m for m in encoder.modules() if isinstance(m, WatchableAttention)]
+    if not attentions:
+        raise InputError(
+            f'{type(encoder).__name__} offers no attention to watch: it has no WatchableAttention module '
+            f'(see docs/add_an_encoder.md), {otherwise}'
+        )
+    return attentions
+
+
+@contextmanager
+def observed(encoder: nn.Module, observer: Observer) -> Iterator[list[WatchableAttention]]:
+    """Meanwhile ``observer`` is called after each attention of the encoder, in the order of the forward pass.
+
+    The attention itself is computed as ever, bit for bit. Yields the attentions. Activation checkpointing, in
+    training, computes attention again in the backward pass, and the observer is then called again.
+
+    Raises:
+        InputError: The encoder has no attention to observe.
+    """
+    attentions = attentions_of(encoder, 'so there is none to look at')
+    for attention in attentions:
+        attention.start_observing(observer)
+    try:
+        yield attentions
+    finally:
+        for attention in attentions:
+            attention.stop_observing(observer)
 
 
 class AttentionWatch:
@@ -159,12 +242,7 @@ class AttentionWatch:
         if not 0 < threshold < float('inf'):
             raise InputError(f'threshold={threshold}: it must be above 0 and finite')
         name = type(encoder).__name__
-        attentions = [m for m in encoder.modules() if isinstance(m, WatchableAttention)]
-        if not attentions:
-            raise InputError(
-                f'{name} offers no attention to watch: it has no WatchableAttention module '
-                '(see docs/add_an_encoder.md), so loss_attention must be None'
-            )
+        attentions = attentions_of(encoder, 'so loss_attention must be None')
         attentions = [attentions[i] for i in chosen_positions(layers, len(attentions), name)]
         for attention in attentions:
             if attention.attn_drop_rate > 0:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmseg_tapadl.layers import (
+    AttentionGrid,
     ClosingBlock,
     ConvEmbed,
     FANBlock,
@@ -124,6 +125,10 @@ class FAN(BaseModule):
         self.cls_attn_blocks = nn.ModuleList(
             ClosingBlock(sizes.embed_dim) for _ in range(CLOSING_BLOCKS if last == levels[-1] else 0)
         )
+
+    def attention_grid(self, name: str) -> AttentionGrid:
+        """Where the tokens of the attention within the module ``name`` lie."""
+        return AttentionGrid(stride=TOKEN_STRIDE)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps pictures (B, 3, H, W) to the chosen features, each (B, C, ceil(H/s), ceil(W/s))."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
-from mmseg_tapadl.layers import RVTBlock, RVTStem, checkpoint_module, to_grid, to_tokens
+from mmseg_tapadl.layers import AttentionGrid, RVTBlock, RVTStem, checkpoint_module, to_grid, to_tokens
 from mmseg_tapadl.models.backbones.rvt_arch import get_rvt_arch
 from mmseg_tapadl.models.backbones.rvt_weights import check_fit, encoder_weights
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
@@ -206,6 +206,10 @@ class RVT(BaseModule):
         stage = int(parts[1]) + (parts[0] == 'pools')
         before = sum(self.sizes.depths[:stage])
         return before + 1 + (int(parts[3]) if parts[0] == 'transformers' else 0)
+
+    def attention_grid(self, name: str) -> AttentionGrid:
+        """Where the tokens of the attention within the module ``name`` lie."""
+        return AttentionGrid(stride=TOKEN_STRIDE * 2 ** int(name.split('.')[1]))
 
     def has_no_decay(self, name: str) -> bool:
         """No parameter beside biases and norms is free of weight decay; PAAS has it, as in the release."""

@@ -5,6 +5,7 @@ Source: Xie et al., SegFormer, NeurIPS 2021 (arXiv 2105.15203), by way of mmseg'
 Legend: B images, C channels, H rows, W columns.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from mmseg.models.backbones import MixVisionTransformer
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_tapadl.layers import TokenAwareAvgPool, checkpoint_module, to_grid
+from mmseg_tapadl.layers import AttentionGrid, TokenAwareAvgPool, checkpoint_module, to_grid
 from mmseg_tapadl.models.backbones.mit_arch import choose_mit_arch
 from mmseg_tapadl.models.backbones.mit_block import MiTBlock
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
@@ -150,6 +151,11 @@ class TAPMixVisionTransformer(MixVisionTransformer):
             for module in self.modules():
                 if isinstance(module, TokenAwareAvgPool):
                     module.reset_parameters()
+
+    def attention_grid(self, name: str) -> AttentionGrid:
+        """Where the tokens of the attention within the module ``name`` lie."""
+        stage = int(name.split('.')[1])
+        return AttentionGrid(stride=math.prod(self.strides[: stage + 1]), key_ratio=self.sr_ratios[stage])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps pictures (B, in_channels, H, W) to the chosen stages' features, at strides 4, 8, 16, 32."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 from mmseg_tapadl.checkpoints.wrapper_names import weights_of
-from mmseg_tapadl.layers import checkpoint_module, to_grid
+from mmseg_tapadl.layers import AttentionGrid, checkpoint_module, to_grid
 from mmseg_tapadl.models.backbones.swin_arch import get_swin_arch
 from mmseg_tapadl.models.backbones.swin_block import TAPSwinBlock
 from mmseg_tapadl.models.backbones.swin_weights import as_own, encoder_part, fit_swin_weights
@@ -183,6 +183,14 @@ class TAPSwin(SwinTransformer):
         if parts[2] == 'blocks':
             return sum(self.depths[:stage]) + int(parts[3]) + 1
         return sum(self.depths[: stage + 1])
+
+    def attention_grid(self, name: str) -> AttentionGrid:
+        """Where the tokens of the attention within the module ``name`` lie."""
+        _, stage, _, block, *_ = name.split('.')
+        windows: Any = self.stages[int(stage)].blocks[int(block)].attn
+        return AttentionGrid(
+            stride=PATCH_SIZE * 2 ** int(stage), window_size=windows.window_size, shift=windows.shift_size
+        )
 
     def has_no_decay(self, name: str) -> bool:
         """Whether a parameter is a table of position biases, which has no weight decay."""

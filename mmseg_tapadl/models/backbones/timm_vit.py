@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 from mmseg_tapadl.checkpoints.wrapper_names import weights_of
-from mmseg_tapadl.layers import checkpoint_module, to_grid
+from mmseg_tapadl.layers import AttentionGrid, checkpoint_module, to_grid
 from mmseg_tapadl.layers.attention_watch import WatchableAttention
 from mmseg_tapadl.layers.timm_attention import make_watchable
 from mmseg_tapadl.layers.timm_block import add_pooling, check_block
@@ -204,6 +204,10 @@ class TimmViT(BaseModule):
         if 'dilation_predictor' in parts or parts[1] == 'norm':
             return self.num_layers + 1
         return int(parts[2]) + 1 if parts[1] == 'blocks' else 0
+
+    def attention_grid(self, name: str) -> AttentionGrid:
+        """Where the tokens of the attention within the module ``name`` lie."""
+        return AttentionGrid(stride=self.patch_size)
 
     def has_no_decay(self, name: str) -> bool:
         """Whether a parameter is a position or a token, which have no weight decay."""
