@@ -145,12 +145,7 @@ def unread_options(cfg: Config, texts: list[str]) -> list[str]:
     Returns:
         A sentence for each, with the keys that do reach something and end in the same name.
     """
-    read = (set(inspect.signature(Runner.__init__).parameters) | set(_OTHER_NAMES)) - _VARIABLES
-    # These are read only where what they usually fill in has nothing of its own.
-    if (cfg.get('model') or {}).get('data_preprocessor'):
-        read.remove('data_preprocessor')
-    if cfg.get('test_dataloader'):
-        read.remove('test_pipeline')
+    read = names_read(cfg)
     notes = []
     for option in parse_options(texts) if texts else ():
         top = option.partition('.')[0]
@@ -169,6 +164,17 @@ def unread_options(cfg: Config, texts: list[str]) -> list[str]:
             f"--cfg-options {option}: changes nothing: '{top}' is a variable of the config, which has been used already{advice}"
         )
     return notes
+
+
+def names_read(cfg: Config) -> set[str]:
+    """The top-level keys of a config that something reads once the file has been."""
+    read = (set(inspect.signature(Runner.__init__).parameters) | set(_OTHER_NAMES)) - _VARIABLES
+    # These are read only where what they usually fill in has nothing of its own.
+    if (cfg.get('model') or {}).get('data_preprocessor'):
+        read.remove('data_preprocessor')
+    if cfg.get('test_dataloader'):
+        read.remove('test_pipeline')
+    return read
 
 
 def _keys(node: Any, before: str = '') -> Iterator[str]:
