@@ -2,6 +2,7 @@
 
     python tools/train.py configs/fan_tapadl_demo.py
     python tools/train.py configs/fan_tapadl_cityscapes.py --pretrained fan_base.pth --amp
+    python tools/train.py configs/fan_tapadl_cityscapes.py --init-from trained.pth --freeze encoder-but-tap
     python tools/train.py configs/fan_tapadl_cityscapes.py --resume
     python tools/train.py CONFIG --resume --allow-change optim_wrapper.optimizer.lr
     bash tools/dist_train.sh configs/fan_tapadl_cityscapes.py 4
@@ -49,6 +50,16 @@ def parse_args() -> argparse.Namespace:
         '--pretrained', metavar='FILE', help="weights of the encoder to start from, e.g. ImageNet's"
     )
     parser.add_argument(
+        '--init-from',
+        metavar='FILE',
+        help="a whole segmenter's weights to start from: what fits is taken, classes that agree by name keep their rows",
+    )
+    parser.add_argument(
+        '--freeze',
+        metavar='WHAT',
+        help='what does not train: encoder (all of it), encoder-but-tap, stem, or N: the stem and the first N blocks',
+    )
+    parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on the CPU'
     )
     parser.add_argument('--seed', type=int, metavar='N', help="the run's seed (default: the config's)")
@@ -58,7 +69,7 @@ def parse_args() -> argparse.Namespace:
         '--skip-check', action='store_true', help='do not check the data set before the first iteration'
     )
     parser.add_argument('--overwrite', action='store_true', help='remove the run that lies in the work dir')
-    add_trust_checkpoint(parser, 'the files of --resume, --pretrained and load_from')
+    add_trust_checkpoint(parser, 'the files of --resume, --pretrained, --init-from and load_from')
     args = parser.parse_args()
     if args.resume and args.overwrite:
         parser.error('--resume and --overwrite exclude each other')
@@ -80,6 +91,8 @@ def run(args: argparse.Namespace) -> None:
         resume=args.resume,
         allow_change=args.allow_change,
         pretrained=args.pretrained,
+        init_from=args.init_from,
+        freeze=args.freeze,
         amp=args.amp,
         seed=args.seed,
         cfg_options=args.cfg_options,

@@ -43,6 +43,8 @@ _OTHER_NAMES = [
     'optimizer',
     'max_iters',
     'load_from_strict',
+    'init_from',
+    'freeze',
     'cudnn_benchmark',
 ]
 # Of these, what is used only while the file is read, to fill in other keys.

@@ -46,7 +46,7 @@ class EncoderLayerDecayConstructor(LearningRateDecayOptimizerConstructor):
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
-            top = encoder.num_layers + 1
+            top = _depth(encoder) + 1
             layer = encoder.layer_of(name.removeprefix(_ENCODER)) if name.startswith(_ENCODER) else top
             lr_mult, decay_mult = self._custom(name)
             no_decay = (
@@ -91,9 +91,9 @@ class EncoderLayerDecayConstructor(LearningRateDecayOptimizerConstructor):
             raise InputError(
                 f"paramwise_cfg.decay_type='{options['decay_type']}': only 'layer_wise' is known here"
             )
-        if options.get('num_layers', encoder.num_layers) != encoder.num_layers:
+        if options.get('num_layers', _depth(encoder)) != _depth(encoder):
             raise InputError(
-                f'paramwise_cfg.num_layers={options["num_layers"]}: the encoder has {encoder.num_layers}; leave it out'
+                f'paramwise_cfg.num_layers={options["num_layers"]}: the encoder has {_depth(encoder)}; leave it out'
             )
         rate = options.get('decay_rate')
         if not isinstance(rate, (int, float)) or not 0 < rate <= 1:
@@ -105,6 +105,11 @@ class EncoderLayerDecayConstructor(LearningRateDecayOptimizerConstructor):
         keys = sorted((key for key in custom if key in name), key=lambda key: (-len(key), key))
         chosen = custom[keys[0]] if keys else {}
         return chosen.get('lr_mult', 1.0), chosen.get('decay_mult', 1.0)
+
+
+def _depth(encoder: Any) -> int:
+    # mmseg's MiT has its blocks by stage under num_layers.
+    return encoder.num_blocks if hasattr(encoder, 'num_blocks') else encoder.num_layers
 
 
 def _never(name: str) -> bool:

@@ -13,6 +13,7 @@ from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.checkpoints.weights import load_weights
+from mmseg_tapadl.checkpoints.whole_start import WholeStart, start_from_segmenter
 from mmseg_tapadl.checkpoints.work_dir import newest_whole
 from mmseg_tapadl.engine.building import building, refuse_no_batch
 from mmseg_tapadl.engine.console import quiet_screen
@@ -22,6 +23,8 @@ from mmseg_tapadl.engine.errors import RunMismatchError
 from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming
 from mmseg_tapadl.engine.unusable_values import refuse_unusable
+from mmseg_tapadl.models.released_weights import converted_if_released
+from mmseg_tapadl.models.segmentors.frozen_encoder import freeze_encoder
 from mmseg_tapadl.utils import InputError, NotFiniteError, RunStopped
 
 
@@ -31,6 +34,8 @@ class TrustedRunner(Runner):
 
     * Weights must cover the model key by key, in every shape; ``load_from_strict=False`` in the config
       relaxes that for starting a *training* from other weights, never for resuming or testing.
+    * ``init_from=FILE`` in the config starts a training from all that fits of another segmenter's weights;
+      ``freeze='encoder'`` (``'encoder-but-tap'``, ``'stem'``, a number of blocks) keeps parts of the encoder as they are.
     * ``resume=True`` without a path takes the newest whole checkpoint of the work dir, names the broken
       ones, and says so when there is none.
     * Testing without weights, or with weights of other classes than the data set's, is an error.
@@ -46,6 +51,7 @@ class TrustedRunner(Runner):
         import mmseg_tapadl.register  # noqa: F401  what the config names
 
         self._stage = 'start'
+        self.whole_start: WholeStart | None = None
         cfg = kwargs.get('cfg')
         if cfg is not None:
             refuse_unusable(cfg)
@@ -57,6 +63,13 @@ class TrustedRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         quiet_screen(logger)
         return logger
+
+    def build_model(self, model: Any) -> torch.nn.Module:
+        """Builds the model; for a training, with the parts of its encoder frozen that the config names under ``freeze``."""
+        built = super().build_model(model)
+        if self.cfg.get('freeze') is not None and self.cfg.get('train_dataloader') is not None:
+            freeze_encoder(built, self.cfg['freeze'])
+        return built
 
     @staticmethod
     def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
@@ -152,8 +165,20 @@ class TrustedRunner(Runner):
         Weights of an encoder would else be fetched, or their file asked for, only to be overwritten.
         """
         whole = self._load_from is not None and self.cfg.get('load_from_strict', True)
-        if not (self._resume or whole):
-            super()._init_model_weights()
+        if self._resume or whole:
+            return
+        if self._starts_whole:
+            encoder: Any = getattr(self.bare_model, 'backbone', None)
+            if (getattr(encoder, 'init_cfg', None) or {}).get('type') == 'Pretrained':
+                encoder.init_cfg = None
+            if getattr(encoder, 'pretrained', None) is not None:
+                encoder.pretrained = None
+        super()._init_model_weights()
+
+    @property
+    def _starts_whole(self) -> bool:
+        """Whether this is a training that starts from another segmenter."""
+        return self._stage == 'train' and bool(self.cfg.get('init_from')) and self._load_from is None
 
     @property
     def bare_model(self) -> torch.nn.Module:
@@ -171,6 +196,8 @@ class TrustedRunner(Runner):
             super().load_or_resume()
             if self._resume:
                 self.dump_config()
+            elif not self._has_loaded and self._starts_whole:
+                self._start_whole()
             return
         checkpoint = newest_whole(self.work_dir, self.logger.warning)
         if checkpoint is None:
@@ -178,10 +205,29 @@ class TrustedRunner(Runner):
             # From here on this is a new run: hooks that ask must not think otherwise.
             self._resume = False
             self._init_model_weights()
+            if self._starts_whole:
+                self._start_whole()
         else:
-            self.logger.info(f'--resume: going on from {checkpoint}')
+            unread = f'; {self.cfg["init_from"]} is not read again' if self.cfg.get('init_from') else ''
+            self.logger.info(f'--resume: going on from {checkpoint}{unread}')
             self.resume(str(checkpoint))
         self.dump_config()
+
+    def _start_whole(self) -> None:
+        """Takes what fits of the segmenter that the config names under ``init_from``; averaged weights start from it too."""
+        path = str(self.cfg['init_from'])
+        checkpoint = converted_if_released(load_plain(path))
+        theirs = dataset_meta_of(checkpoint.get('meta')).get('classes')
+        ours = classes_of(self.train_dataloader.dataset) or None
+        self.whole_start = start_from_segmenter(
+            self.bare_model, checkpoint, source=f'--init-from {path}', theirs=theirs, ours=ours
+        )
+        for line in self.whole_start.lines(path):
+            self.logger.info(line)
+        self._has_loaded = True
+        self.call_hook(
+            'after_load_checkpoint', checkpoint={'state_dict': self.bare_model.state_dict(), 'meta': {}}
+        )
 
     def dump_config(self) -> None:
         """Writes the config into the work dir; that of a saved run stays until it is sure that today's goes on with it."""
@@ -258,7 +304,8 @@ class TrustedRunner(Runner):
             )
         faults = load_weights(self.bare_model, checkpoint['state_dict'])
         if faults and strict:
-            raise CheckpointError(f'{filename}: does not fit the model: {"; ".join(faults)}')
+            other = '' if is_resuming(self) or self._stage == 'test' else '; --init-from FILE takes what fits'
+            raise CheckpointError(f'{filename}: does not fit the model: {"; ".join(faults)}{other}')
         for fault in faults:
             self.logger.warning(f'{filename}: {fault}')
         self._has_loaded = True

@@ -11,7 +11,7 @@ from mmseg.utils import register_all_modules
 
 from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint
-from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers, trust_checkpoint
+from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers, trust_checkpoint
 from mmseg_tapadl.checkpoints.pretrained import check_encoder_coverage, start_encoder_from
 from mmseg_tapadl.checkpoints.work_dir import newest_whole, refuse_used
 from mmseg_tapadl.engine.any_device_amp import use_mixed_precision
@@ -33,6 +33,8 @@ def train(
     resume: str | None = None,
     allow_change: list[str] | None = None,
     pretrained: str | None = None,
+    init_from: str | None = None,
+    freeze: str | int | None = None,
     amp: bool = False,
     seed: int | None = None,
     cfg_options: list[str] | None = None,
@@ -51,6 +53,10 @@ def train(
         allow_change: Keys of the config, each for all that stands below it, whose change since the checkpoint is
             wanted; only with ``resume``.
         pretrained: Weights of the encoder to start from.
+        init_from: Weights of a whole segmenter to start from: all that fits is taken, rows of a classifier by the names
+            of their classes. A run that goes on from its own checkpoint does not read it.
+        freeze: What of the encoder does not train: ``'encoder'``, ``'encoder-but-tap'``, ``'stem'`` or a number of
+            blocks; None: as the config says.
         amp: Mixed precision.
         seed: The run's seed; None: the config's.
         cfg_options: Changes to the config, ``key=value``.
@@ -74,12 +80,18 @@ def train(
         cfg.setdefault('randomness', {})['seed'] = seed
     if amp:
         use_mixed_precision(cfg.optim_wrapper)
-    for path in (pretrained, cfg.get('load_from'), None if resume == 'auto' else resume):
+    for path in (
+        pretrained,
+        init_from or cfg.get('init_from'),
+        cfg.get('load_from'),
+        None if resume == 'auto' else resume,
+    ):
         if trust and path:
             trust_checkpoint(path)
-    if pretrained:
-        start_encoder_from(cfg, pretrained)
-    notes = check_agreement(cfg, ('train', 'val'))
+    notes = _choose_start(cfg, resume, pretrained, init_from)
+    if freeze is not None:
+        cfg['freeze'] = int(freeze) if str(freeze).isdecimal() else freeze
+    notes += check_agreement(cfg, ('train', 'val'))
     cfg.launch_notes = [*notes, *prepare_processes(cfg, launcher)]
 
     def prepare() -> None:
@@ -105,6 +117,41 @@ def train(
         check_encoder_coverage(runner, pretrained)
     runner.train()
     return runner
+
+
+def _choose_start(
+    cfg: Config, resume: str | None, pretrained: str | None, init_from: str | None
+) -> list[str]:
+    """Sets where the weights come from; returns notes for the log.
+
+    Raises:
+        ConfigError: Two starts at once.
+        CheckpointError: A file that cannot be read.
+    """
+    if pretrained and init_from:
+        raise ConfigError(
+            f'--pretrained {pretrained} and --init-from {init_from}: give one; --init-from fills the encoder, too'
+        )
+    if init_from and resume and resume != 'auto':
+        raise ConfigError(
+            f'--resume {resume} goes on with all that is saved there: leave --init-from {init_from} out'
+        )
+    notes = []
+    if init_from:
+        if cfg.get('load_from'):
+            notes.append(f'--init-from takes the place of load_from={cfg.load_from}')
+        cfg.load_from = None
+        cfg['init_from'] = init_from
+    elif cfg.get('init_from') and cfg.get('load_from') and not resume:
+        raise ConfigError(
+            f'load_from={cfg.load_from} and init_from={cfg["init_from"]}: give one (load_from demands that everything fits)'
+        )
+    if pretrained:
+        cfg['init_from'] = None
+        start_encoder_from(cfg, pretrained)
+    elif cfg.get('init_from') and not resume:
+        load_plain(cfg['init_from'])  # before anything is written
+    return notes
 
 
 def _allow(runner: Any, keys: list[str]) -> None:

@@ -1,6 +1,5 @@
 """The ids of a model as the ids of a data set, by the names of the classes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import yaml
 
 from mmseg_tapadl.inference.interface import Prediction
 from mmseg_tapadl.utils import InputError, shown
+from mmseg_tapadl.utils.text import plain_word
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def map_classes(
     table = dict(table or {})
     by_word: dict[str, list[int]] = {}
     for number, name in enumerate(wanted):
-        by_word.setdefault(_word(name), []).append(number)
+        by_word.setdefault(plain_word(name), []).append(number)
     exact = {name: number for number, name in enumerate(wanted)}
 
     def id_of(name: str) -> int | None:
         if name in exact:
             return exact[name]
-        found = by_word.get(_word(name), [])
+        found = by_word.get(plain_word(name), [])
         if len(found) > 1:
             raise InputError(
                 f'{model}: class {name!r} could be {" or ".join(repr(wanted[number]) for number in found)} of the data set; '
@@ -129,10 +129,6 @@ def read_class_map(path: str | Path) -> dict[str, str | None]:
         if not isinstance(name, str) or not isinstance(told, (str, type(None))):
             raise InputError(f'{shown(path)}: {name!r}: {told!r} is no pair of names; put quotes around each')
     return content
-
-
-def _word(name: str) -> str:
-    return re.sub(r'[\s_-]+', '', name).casefold()
 
 
 def _listed(names: Sequence[str]) -> str:

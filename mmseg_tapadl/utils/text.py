@@ -1,6 +1,7 @@
 """Text for people and for files that take valid Unicode only."""
 
 import os
+import re
 
 
 def shown(path: str | bytes | os.PathLike) -> str:
@@ -20,6 +21,11 @@ def shown(path: str | bytes | os.PathLike) -> str:
     """
     text = os.fsdecode(path)
     return text if text.isprintable() else ''.join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def plain_word(name: str) -> str:
+    """A class's name without what people write differently: case, spaces, ``_`` and ``-``."""
+    return re.sub(r'[\s_-]+', '', name).casefold()
 
 
 def _escape(character: str) -> str:

@@ -38,12 +38,20 @@ class StartSummaryHook(Hook):
         names = classes_of(loader.dataset)
         accumulate = optimizer._accumulative_counts
         per_update = loader.batch_size * runner.world_size * accumulate
-        rates = sorted({group.get('initial_lr', group['lr']) for group in optimizer.optimizer.param_groups})
+        rates = sorted(
+            {
+                group.get('initial_lr', group['lr'])
+                for group in optimizer.optimizer.param_groups
+                # A frozen parameter stands in a group, too.
+                if any(parameter.requires_grad for parameter in group['params'])
+            }
+        )
         rows = {
             'training': f'{len(loader.dataset)} pictures of {_root(loader.dataset)}',
             'validation': _validation(runner),
             'classes': f'{len(names)}: {_listed(names)}',
             'model': _model(runner),
+            'trains': _trainable(runner),
             'weights': weights_in_words(runner),
             'device': f'{_device(runner)}, {runner.world_size} process(es), {loader.num_workers} worker(s) each',
             'batch': f'{loader.batch_size} a process, {per_update} pictures an update'
@@ -85,6 +93,9 @@ def weights_in_words(runner: Any) -> str:
         return f'resumed after iteration {runner.iter}'
     if runner._load_from:
         return f'read from {runner._load_from}'
+    start = getattr(runner, 'whole_start', None)
+    if start is not None:
+        return f'{len(start.taken)} of {start.total} tensors from {runner.cfg["init_from"]}, the rest random'
     encoder = _encoder(runner)
     initial = encoder.get('init_cfg')
     if isinstance(initial, dict) and initial.get('type') == 'Pretrained':
@@ -130,6 +141,19 @@ def _model(runner: Any) -> str:
         type(module).__name__ for module in (model, getattr(model, 'decode_head', None)) if module is not None
     ]
     return f'{backbone.get("type", "")}{arch} with {" and ".join(reversed(parts))}, {count:.2f} million parameters'
+
+
+def _trainable(runner: Any) -> str:
+    model = bare_model(runner)
+    total = sum(p.numel() for p in model.parameters())
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = runner.cfg.get('freeze')
+    why = (
+        ''
+        if frozen is None
+        else f', frozen: {frozen if isinstance(frozen, str) else f"stem and {frozen} blocks"}'
+    )
+    return f'{count:,} of {total:,} parameters ({100 * count / total:.3g} %){why}'
 
 
 def _device(runner: Any) -> str:

@@ -12,7 +12,7 @@ from mmseg_tapadl.utils.config_values import ABSENT, NEUTRAL_KEYS, Change, chang
 _SILENT = (
     *(rf'(.+\.)?{key}' for key in sorted(NEUTRAL_KEYS)),
     r'(.+\.)?(pin_memory_device|multiprocessing_context)',
-    r'launch_notes|load_from_strict|log_level|log_processor|visualizer|vis_backends|experiment_name|runner_type',
+    r'launch_notes|load_from_strict|init_from|log_level|log_processor|visualizer|vis_backends|experiment_name|runner_type',
     r'custom_imports|test_dataloader|test_evaluator|test_cfg|test_pipeline|tta_model|tta_pipeline',
     r'(default_hooks|custom_hooks)\.(timer|logger|visualization|start_summary|metrics_json|return_memory)',
     r'(default_hooks|custom_hooks)\.(\w*LoggerHook|\w*VisualizationHook|EmptyCacheHook|ProfilerHook|SaveOverlaysHook|ReturnMemoryHook)',
@@ -33,7 +33,7 @@ _NOTED = (
 )
 # Makes it another run.
 _STOPS = (
-    r'model|data_preprocessor|train_dataloader|optim_wrapper|train_cfg|randomness|auto_scale_lr|sync_bn',
+    r'model|freeze|data_preprocessor|train_dataloader|optim_wrapper|train_cfg|randomness|auto_scale_lr|sync_bn',
     r'efficient_conv_bn_eval|custom_hooks|default_hooks\.(runtime_info|param_scheduler|sampler_seed|exact_resume)',
 )
 # Variables that base configs share with the sections above, by which they act.

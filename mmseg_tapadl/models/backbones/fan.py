@@ -27,6 +27,7 @@ from mmseg_tapadl.layers import (
     to_grid,
     to_tokens,
 )
+from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.fan_arch import get_fan_arch
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
@@ -39,7 +40,7 @@ CLOSING_BLOCKS = 2
 
 @MODELS.register_module()
 @lists_valid_arguments
-class FAN(BaseModule):
+class FAN(LayeredEncoder, BaseModule):
     """FAN encoder for segmentation.
 
     Any image size: where H or W is not divisible by 16, zeros are added at the right and the bottom, and a
@@ -150,6 +151,22 @@ class FAN(BaseModule):
             features[i][:, :, : steps_of(height, strides[i]), : steps_of(width, strides[i])]
             for i in self.out_indices
         )
+
+    @property
+    def num_layers(self) -> int:
+        """Number of token blocks, the closing blocks included."""
+        return len(self.blocks) + len(self.cls_attn_blocks)
+
+    def block_of(self, name: str) -> int:
+        """The block of a parameter: 0 the stem and the position code, then the token blocks, then the closing blocks."""
+        part, *rest = name.split('.')
+        if part == 'blocks':
+            return int(rest[0]) + 1
+        return len(self.blocks) + int(rest[0]) + 1 if part == 'cls_attn_blocks' else 0
+
+    def has_no_decay(self, name: str) -> bool:
+        """Whether a parameter is a temperature or a scale, which have no weight decay."""
+        return 'temperature' in name or 'gamma' in name
 
     def token_features(self, x: Tensor, grid: tuple[int, int]) -> list[Tensor]:
         """Runs the token blocks and the closing on tokens (B, N, C); returns the features among them."""

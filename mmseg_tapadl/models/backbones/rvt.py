@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 from mmseg_tapadl.layers import AttentionGrid, RVTBlock, RVTStem, checkpoint_module, to_grid, to_tokens
+from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.rvt_arch import get_rvt_arch
 from mmseg_tapadl.models.backbones.rvt_weights import check_fit, encoder_weights
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
@@ -38,7 +39,7 @@ class RVTStage(nn.Module):
 
 @MODELS.register_module()
 @lists_valid_arguments
-class RVT(BaseModule):
+class RVT(LayeredEncoder, BaseModule):
     """RVT encoder for segmentation.
 
     Any picture size: zeros are added at the right and the bottom to whole patches of 16 pixels, and a feature at stride
@@ -193,13 +194,13 @@ class RVT(BaseModule):
         """Number of blocks kept, of all stages."""
         return sum(len(stage.blocks) for stage in self.transformers)
 
-    def layer_of(self, name: str) -> int:
-        """The layer of a parameter for layer-wise decay: 0 the embedding, i + 1 block i, then what starts anew.
+    def block_of(self, name: str) -> int:
+        """The block of a parameter: 0 the embedding, then the blocks of all stages, then the final norm.
 
-        Blocks are counted over all stages; the pooling between two stages belongs to the block behind it.
+        The pooling between two stages belongs to the block behind it.
         """
         parts = name.split('.')
-        if 'dilation_predictor' in parts or parts[0] == 'norm':
+        if parts[0] == 'norm':
             return self.num_layers + 1
         if parts[0] == 'patch_embed':
             return 0
@@ -210,7 +211,3 @@ class RVT(BaseModule):
     def attention_grid(self, name: str) -> AttentionGrid:
         """Where the tokens of the attention within the module ``name`` lie."""
         return AttentionGrid(stride=TOKEN_STRIDE * 2 ** int(name.split('.')[1]))
-
-    def has_no_decay(self, name: str) -> bool:
-        """No parameter beside biases and norms is free of weight decay; PAAS has it, as in the release."""
-        return False

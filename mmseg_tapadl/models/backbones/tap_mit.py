@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers import AttentionGrid, TokenAwareAvgPool, checkpoint_module, to_grid
+from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.mit_arch import choose_mit_arch
 from mmseg_tapadl.models.backbones.mit_block import MiTBlock
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
@@ -25,7 +26,7 @@ from mmseg_tapadl.utils.errors import InputError
 
 @MODELS.register_module()
 @lists_valid_arguments
-class TAPMixVisionTransformer(MixVisionTransformer):
+class TAPMixVisionTransformer(LayeredEncoder, MixVisionTransformer):
     """mmseg's MixVisionTransformer with TAP before each self-attention, by fused attention.
 
     Parameter names are mmseg's (TAP's are added as ``dilation_predictor``), so its SegFormer checkpoints load
@@ -156,6 +157,22 @@ class TAPMixVisionTransformer(MixVisionTransformer):
         """Where the tokens of the attention within the module ``name`` lie."""
         stage = int(name.split('.')[1])
         return AttentionGrid(stride=math.prod(self.strides[: stage + 1]), key_ratio=self.sr_ratios[stage])
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks, over all stages; ``num_layers`` has them by stage, as in mmseg."""
+        return sum(self.num_layers)
+
+    def block_of(self, name: str) -> int:
+        """The block of a parameter, counted over all stages; 0 is the first patch embedding.
+
+        What halves the grid before a stage belongs to the stage's first block, the norm behind a stage to its last.
+        """
+        _, stage, part, *rest = name.split('.')
+        before = sum(self.num_layers[: int(stage)])
+        if part == '0':
+            return before + 1 if before else 0
+        return before + (int(rest[0]) + 1 if part == '1' else self.num_layers[int(stage)])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps pictures (B, in_channels, H, W) to the chosen stages' features, at strides 4, 8, 16, 32."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 from mmseg_tapadl.checkpoints.wrapper_names import weights_of
 from mmseg_tapadl.layers import AttentionGrid, checkpoint_module, to_grid
+from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.swin_arch import get_swin_arch
 from mmseg_tapadl.models.backbones.swin_block import TAPSwinBlock
 from mmseg_tapadl.models.backbones.swin_weights import as_own, encoder_part, fit_swin_weights
@@ -29,7 +30,7 @@ PATCH_SIZE = 4
 
 @MODELS.register_module()
 @lists_valid_arguments
-class TAPSwin(SwinTransformer):
+class TAPSwin(LayeredEncoder, SwinTransformer):
     """mmseg's SwinTransformer with TAP before each block's first norm and attention that a loss can watch.
 
     Parameter names are mmseg's (TAP's are added as ``dilation_predictor``), so its checkpoints load unchanged; with
@@ -168,16 +169,15 @@ class TAPSwin(SwinTransformer):
         """Number of blocks, over all stages."""
         return sum(self.depths)
 
-    def layer_of(self, name: str) -> int:
-        """The layer of a parameter for layer-wise decay.
+    def block_of(self, name: str) -> int:
+        """The block of a parameter, counted over all stages; 0 is the patch embedding.
 
-        0 is the patch embedding, i + 1 block i counted over all stages; what halves the grid behind a stage belongs to
-        the stage's last block. TAP and the features' norms, which start anew, come last.
+        What halves the grid behind a stage belongs to the stage's last block. The features' norms are behind the blocks.
         """
         parts = name.split('.')
         if parts[0] == 'patch_embed':
             return 0
-        if parts[0] != 'stages' or 'dilation_predictor' in parts:
+        if parts[0] != 'stages':
             return self.num_layers + 1
         stage = int(parts[1])
         if parts[2] == 'blocks':

@@ -21,10 +21,10 @@ from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 from mmseg_tapadl.checkpoints.wrapper_names import weights_of
 from mmseg_tapadl.layers import AttentionGrid, checkpoint_module, to_grid
-from mmseg_tapadl.layers.attention_watch import WatchableAttention
+from mmseg_tapadl.layers.freezing import ALL_BUT_TAP, ENCODER, freeze
 from mmseg_tapadl.layers.timm_attention import make_watchable
 from mmseg_tapadl.layers.timm_block import add_pooling, check_block
-from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
+from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.models.backbones.timm_names import check_timm_name, normalisation_of, tag_in, tags_of
 from mmseg_tapadl.models.backbones.timm_weights import fetch_weights, fitted_weights
@@ -39,7 +39,7 @@ PROBE_TOLERANCE = 1e-5
 
 @MODELS.register_module()
 @lists_valid_arguments
-class TimmViT(BaseModule):
+class TimmViT(LayeredEncoder, BaseModule):
     """DeiT, ViT, DINOv2, DINOv3, EVA-02, SigLIP 2, C-RADIO, Perception Encoder, TIPSv2 and other ViTs of timm.
 
     The encoder holds timm's own model as ``model``, with timm's keys. Any picture size: pictures are padded with zeros
@@ -125,9 +125,9 @@ class TimmViT(BaseModule):
                 add_pooling(
                     block, self.embed_dim, num_branches, lambda width: build_norm_layer(batch_norm, width)[1]
                 )
-        if frozen:
-            self._freeze()
         self.train()
+        if frozen:
+            freeze(self, ALL_BUT_TAP if (num_branches or 1) > 1 else ENCODER)
 
     @staticmethod
     def normalisation(config: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -136,28 +136,6 @@ class TimmViT(BaseModule):
         tag = tag_in(model, config.get('pretrained'))
         mean, std = normalisation_of(f'{model.partition(".")[0]}.{tag}' if tag else model)
         return {'mean': mean, 'std': std}
-
-    def _freeze(self) -> None:
-        pooling = {id(p) for p in self.pooling_parameters()}
-        for parameter in self.parameters():
-            if id(parameter) not in pooling:
-                parameter.requires_grad_(False)
-
-    def pooling_parameters(self) -> list[nn.Parameter]:
-        """The parameters of TAP."""
-        pools = [module for module in self.modules() if isinstance(module, TokenAwareAvgPool)]
-        return [parameter for pool in pools for parameter in pool.parameters()]
-
-    def train(self, mode: bool = True) -> 'TimmViT':
-        """Switches between training and evaluation; where frozen, only TAP (and the watch on attention) trains."""
-        super().train(mode)
-        if mode and self.frozen:
-            self.model.eval()
-            for module in self.model.modules():
-                watchable = isinstance(module, WatchableAttention) and not module.attn_drop_rate
-                if watchable or isinstance(module, TokenAwareAvgPool):
-                    module.train()
-        return self
 
     def init_weights(self) -> None:
         """Starts from ``pretrained``; without it the weights are timm's random ones.
@@ -198,10 +176,10 @@ class TimmViT(BaseModule):
         """Number of blocks kept."""
         return len(self.model.blocks)
 
-    def layer_of(self, name: str) -> int:
-        """The layer of a parameter for layer-wise decay: 0 the embedding, i + 1 block i, then what starts anew."""
+    def block_of(self, name: str) -> int:
+        """The block of a parameter: 0 the embedding, then the blocks, then the final norm."""
         parts = name.split('.')
-        if 'dilation_predictor' in parts or parts[1] == 'norm':
+        if parts[1] == 'norm':
             return self.num_layers + 1
         return int(parts[2]) + 1 if parts[1] == 'blocks' else 0
 

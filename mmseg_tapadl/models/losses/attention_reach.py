@@ -15,7 +15,7 @@ from mmseg_tapadl.utils.errors import InputError
 
 REMEDY = (
     'train what the watched attention is computed from, choose other layers (loss_attention.layers), '
-    'or set loss_attention=None'
+    'or switch the loss off with --cfg-options model.loss_attention=None'
 )
 
 # Pictures of the trial pass: two, since a batch norm may see a single token of each.

@@ -14,6 +14,7 @@ import torch
 from mmseg.utils import cityscapes_classes, cityscapes_palette
 from torch import Tensor, nn
 
+from mmseg_tapadl.checkpoints.wrapper_names import without_torch_parts
 from mmseg_tapadl.models.backbones import FAN, RVT
 from mmseg_tapadl.models.backbones.rvt_weights import choose_container, prefix_of
 from mmseg_tapadl.models.heads import FANHead
@@ -107,6 +108,22 @@ def convert_released(
             conversion.unknown.append(name)
     check(conversion, expected, allow_unknown)
     return conversion
+
+
+def converted_if_released(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A public release as a checkpoint of this toolkit; anything else as it is.
+
+    Args:
+        checkpoint: What a file holds.
+    """
+    plain = without_torch_parts(checkpoint)
+    for key in ('state_dict', 'state_dict_ema'):
+        if isinstance(plain.get(key), dict):
+            plain[key] = without_torch_parts(plain[key])
+    try:
+        return convert_released(plain, allow_unknown=True).checkpoint()
+    except WrongWeightsError:
+        return checkpoint
 
 
 def place(name: str, source: ReleasedWeights | ReleasedRVT) -> tuple[str, str | None]:
