@@ -1,7 +1,6 @@
 """Starting the encoder from a file, and saying how much of it the file covered."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,9 +9,7 @@ from mmengine.config import Config
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.checkpoint_loader import hand_over, load_plain
 from mmseg_tapadl.checkpoints.wrapper_names import as_named_in, prefix_before, weights_of
-from mmseg_tapadl.utils.errors import InputError
-
-_SHOWN = 4
+from mmseg_tapadl.utils import first_few
 
 
 def start_encoder_from(cfg: Config, path: str) -> None:
@@ -38,47 +35,37 @@ def check_encoder_coverage(runner: Any, path: str) -> None:
     Names may stand behind what wrappers leave (``backbone.``, ``module.``, ``_orig_mod.``, also several, also within
     the encoder), and the weights under ``state_dict``, ``model`` or ``model_state_dict``.
 
+    An encoder that reads files by itself says what it takes of one: ``own_weights(checkpoint, source)`` maps what the
+    file holds to weights under the encoder's own names, and raises ``InputError`` for those of another model.
+
     Args:
         runner: Built, not yet started.
         path: As given to :func:`start_encoder_from`.
 
     Raises:
         CheckpointError: When it covers none.
-        InputError: What an encoder refuses that reads files by itself (``own_weights``).
+        InputError: What the encoder's ``own_weights`` refuses.
     """
     encoder = runner.bare_model.backbone
     checkpoint = load_plain(path)
+    own = encoder.state_dict()
     if hasattr(encoder, 'own_weights'):
-        weights = encoder.own_weights(checkpoint, f'--pretrained {path}')
+        held = encoder.own_weights(checkpoint, f'--pretrained {path}')
     else:
         weights = weights_of(checkpoint)
-    own = encoder.state_dict()
-    prefix = prefix_before(weights, own)
-    held = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    if hasattr(encoder, 'own_weights') or hasattr(encoder, 'own_keys'):  # it reads the file by itself
-        if prefix:
-            encoder.init_cfg['prefix'] = prefix
-    else:
+        prefix = prefix_before(weights, own)
+        bare = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
         # What is loaded is what is counted here: mmengine's reading of the file would see through less.
-        held = as_named_in(held, own)
+        held = as_named_in(bare, own)
         encoder.init_cfg['checkpoint'] = hand_over(held)
     taken = fitting(held, own)
-    if len(taken) < len(own) and hasattr(encoder, 'own_keys'):
-        # The encoder itself reads names of other libraries, too.
-        with suppress(InputError):
-            taken = max(taken, fitting(encoder.own_keys(held), own), key=len)
     if all(_counts_only(key) for key in taken):
-        theirs = ', '.join(list(weights)[:_SHOWN])
         raise CheckpointError(
-            f'--pretrained {path}: none of its tensors ({theirs}, ...) fits the encoder (it has {", ".join(list(own)[:_SHOWN])}, '
-            '...); convert the file with tools/model_converters first'
+            f'--pretrained {path}: none of its tensors ({first_few(weights_of(checkpoint))}) fits the encoder (it has '
+            f'{first_few(own)}); convert the file with tools/model_converters first'
         )
     random = [key for key in own if key not in set(taken) and not _counts_only(key)]
-    more = (
-        f'; {len(random)} stay random: {", ".join(random[:_SHOWN])}{", ..." if len(random) > _SHOWN else ""}'
-        if random
-        else ''
-    )
+    more = f'; {len(random)} stay random: {first_few(random)}' if random else ''
     runner.logger.info(f'encoder: {len(taken)} of {len(own)} tensors from {path}{more}')
 
 

@@ -2,7 +2,7 @@
 
 from mmseg_tapadl.utils.errors import DiskFullError, InputError, NotFiniteError, RunStopped, SampleError
 from mmseg_tapadl.utils.files import atomic_write, sha256_of, sync_folder, temporary_beside, write_json
-from mmseg_tapadl.utils.text import shown
+from mmseg_tapadl.utils.text import first_few, shown
 
 __all__ = [
     'DiskFullError',
@@ -11,6 +11,7 @@ __all__ = [
     'RunStopped',
     'SampleError',
     'atomic_write',
+    'first_few',
     'sha256_of',
     'shown',
     'sync_folder',

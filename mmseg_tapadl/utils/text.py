@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 
 
 def shown(path: str | bytes | os.PathLike) -> str:
@@ -26,6 +27,19 @@ def shown(path: str | bytes | os.PathLike) -> str:
 def plain_word(name: str) -> str:
     """A class's name without what people write differently: case, spaces, ``_`` and ``-``."""
     return re.sub(r'[\s_-]+', '', name).casefold()
+
+
+def first_few(names: Iterable[str], most: int = 4) -> str:
+    """Names in one line: at most ``most`` of them, and how many more there are.
+
+    Example::
+
+        >>> first_few(['a', 'b', 'c'], most=2)
+        'a, b, and 1 more'
+    """
+    names = list(names)
+    more = f', and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
 
 
 def _escape(character: str) -> str:

@@ -187,7 +187,7 @@ def test_what_fits_no_form_is_named_with_what_was_expected(spoil, words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-@pytest.mark.parametrize('kind', ['timm', 'module', 'authors', 'converted', 'segmenter', 'bare'])
+@pytest.mark.parametrize('kind', ['timm', 'module', 'authors', 'converted', 'segmenter', 'bare', 'blocks'])
 def test_training_starts_from_a_released_and_from_a_converted_file(tmp_path, kind):
     weights = rvt_weights(SMALL, seed=1, **FORM)
     own = {name: value for name, value in weights.items() if not name.startswith('head.')}
@@ -202,6 +202,7 @@ def test_training_starts_from_a_released_and_from_a_converted_file(tmp_path, kin
             | {'decode_head.conv_seg.bias': torch.zeros(3)}
         },
         'bare': weights,
+        'blocks': {name.replace('blocks.0.', 'blocks.0.module.'): value for name, value in weights.items()},
     }[kind]
     checkpoint.pop('args', None)  # a Namespace is no data; the readers' own tests see to it
     write_checkpoint(checkpoint, tmp_path / 'file.pth')

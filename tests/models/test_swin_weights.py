@@ -71,12 +71,16 @@ def test_weights_of_timm_and_of_the_original_are_the_same_function(form, tmp_pat
             torch.testing.assert_close(own, reference, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize('wrapped', ['', 'module.'])
 @pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.backbone.'])
-def test_a_checkpoint_of_mmseg_loads_unchanged(prefix, tmp_path):
+def test_a_checkpoint_of_mmseg_loads_unchanged(prefix, wrapped, tmp_path):
     theirs = mmseg_swin().double()
     randomise(theirs)
     theirs.eval()
-    weights = {f'{prefix}{key}': value for key, value in theirs.state_dict().items()}
+    weights = {
+        f'{prefix}{key.replace("blocks.1.", f"blocks.1.{wrapped}")}': value
+        for key, value in theirs.state_dict().items()
+    }
     if prefix:
         weights[f'{prefix.removesuffix("backbone.")}decode_head.conv_seg.weight'] = torch.zeros(2, 2)
     torch.save(dict(meta={}, state_dict=weights), tmp_path / 'swin.pth')

@@ -1,16 +1,7 @@
 # SegFormer-B5 with mmseg's head (256 wide). TAP and ADL are off here; the experiments switch them on.
+_base_ = './encoder_decoder.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    type='AttentionEncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(1024, 1024),
-    ),
     backbone=dict(
         type='TAPMixVisionTransformer',
         arch='b5',
@@ -30,6 +21,4 @@ model = dict(
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(1024, 1024), stride=(768, 768)),
 )

@@ -1,17 +1,9 @@
 # A vision transformer of timm with a linear head on four levels (mmseg's FCNHead without convolutions): the features,
 # normed by the encoder's own last norm, side by side, and one 1x1 convolution. Which model, the experiments say.
 # Pictures are normalised as its weights expect. TAP and ADL are off here; the experiments switch them on.
+_base_ = './encoder_decoder.py'
 model = dict(
-    type='AttentionEncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean='encoder',
-        std='encoder',
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(1024, 1024),
-    ),
+    data_preprocessor=dict(mean='encoder', std='encoder'),
     backbone=dict(
         type='TimmViT',
         model='vit_small_patch14_dinov2',
@@ -34,6 +26,4 @@ model = dict(
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(1024, 1024), stride=(768, 768)),
 )

@@ -183,7 +183,7 @@ class RVT(LayeredEncoder, BaseModule):
         """
         own = {name: tuple(value.shape) for name, value in self.state_dict().items()}
         try:
-            weights = encoder_weights(checkpoint, paas_side=self.sizes.paas_side)
+            weights = encoder_weights(checkpoint, own, paas_side=self.sizes.paas_side)
             check_fit(weights, own, self.sizes, self.num_branches)
         except InputError as error:
             raise InputError(f'{source}: {error}') from None

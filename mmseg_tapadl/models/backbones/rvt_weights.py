@@ -1,22 +1,21 @@
 """Weights of RVT in a file: the containers of the releases, what stands before the names, the fit to an encoder."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from mmseg_tapadl.checkpoints.wrapper_names import weights_of
+from mmseg_tapadl.checkpoints.wrapper_names import as_named_in, weights_of
 from mmseg_tapadl.models.backbones.rvt_arch import RVTArch
 from mmseg_tapadl.models.backbones.rvt_structure import BLOCK, form_of, structure_of
-from mmseg_tapadl.utils.errors import InputError
+from mmseg_tapadl.utils import InputError, first_few
 
 EXPECTED = "weights of RVT ('patch_embed.proj.0.weight', 'transformers.0.blocks.0.attn.qkv.weight', ...)"
 # What stands before the names, and a name that only RVT has, beside FAN's and timm's.
 SIGNATURE = re.compile(r'(|.*\.)transformers\.\d+\.blocks\.\d+\.(?:norm1|attn\.qkv|mlp\.fc1)\.weight')
 POOL = re.compile(r'pools\.(\d+)\.conv\.(weight|bias)')
 CLASSIFIER = 'head.'
-_SHOWN = 4
 
 
 def prefix_of(weights: Mapping[str, Any]) -> str | None:
@@ -42,8 +41,15 @@ def choose_container(
     return dict(weights_of(checkpoint)), False
 
 
-def encoder_weights(checkpoint: Mapping[str, Any], *, paas_side: int) -> dict[str, Tensor]:
+def encoder_weights(
+    checkpoint: Mapping[str, Any], own: Container[str], *, paas_side: int
+) -> dict[str, Tensor]:
     """The encoder in any file of an RVT, under the released names: without a prefix, head and classifier.
+
+    Args:
+        checkpoint: What the file holds.
+        own: The names that the encoder has.
+        paas_side: Side of the grid on which position-aware scaling must be.
 
     Raises:
         InputError: No weights of RVT, or a structure that fits no form; with the key and what was expected.
@@ -52,8 +58,12 @@ def encoder_weights(checkpoint: Mapping[str, Any], *, paas_side: int) -> dict[st
     prefix = prefix_of(weights)
     if prefix is None:
         raise InputError(f'{other_model(weights)}; expected {EXPECTED}')
-    own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    encoder = {name: v for name, v in own.items() if not name.startswith((CLASSIFIER, 'decode_head.'))}
+    bare = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    encoder = {
+        name: value
+        for name, value in as_named_in(bare, own).items()
+        if not name.startswith((CLASSIFIER, 'decode_head.'))
+    }
     structure_of(encoder, paas_side=paas_side)
     return encoder
 
@@ -97,7 +107,9 @@ def check_fit(
         'without a place in the model': surplus,
     }
     if any(faults.values()):
-        told = '; '.join(f'{len(names)} {kind}: {shown(names)}' for kind, names in faults.items() if names)
+        told = '; '.join(
+            f'{len(names)} {kind}: {first_few(names)}' for kind, names in faults.items() if names
+        )
         raise InputError(
             f'{told}. The file is {structure_of(weights, paas_side=sizes.paas_side).describe()}; '
             f'the model is {form_of(sizes, num_branches).describe()}'
@@ -122,11 +134,6 @@ def is_behind(name: str, sizes: RVTArch, own: Mapping[str, Any]) -> bool:
 
 def other_model(weights: Mapping[str, Any]) -> str:
     """Says what a file holds that is no RVT."""
-    some = ', '.join(f"'{name}'" for name in list(weights)[:_SHOWN])
-    return f'not RVT: it holds {len(weights)} weights such as {some}' if weights else 'no weights in it'
-
-
-def shown(texts: list[str]) -> str:
-    """The first few, and how many more."""
-    more = f', and {len(texts) - _SHOWN} more' if len(texts) > _SHOWN else ''
-    return ', '.join(texts[:_SHOWN]) + more
+    if not weights:
+        return 'no weights in it'
+    return f'not RVT: it holds {len(weights)} weights such as {first_few([repr(name) for name in weights])}'

@@ -54,7 +54,8 @@ class WatchableWindowAttention(WindowMSA):
         q, k, v = joint.unbind(0)  # (B n, h, M, d)
         bias = self.position_bias()
         if mask is not None:
-            bias = (bias + mask[:, None]).repeat(x.shape[0] // mask.shape[0], 1, 1, 1)
+            pictures = x.shape[0] // mask.shape[0]
+            bias = (bias + mask[:, None]).expand(pictures, -1, -1, -1, -1).flatten(0, 1)
         out = self.core(q, k, v, bias=bias)
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 

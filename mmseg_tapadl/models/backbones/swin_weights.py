@@ -6,15 +6,14 @@ channels of one after the other.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-from mmengine.logging import print_log
 from timm.layers import resize_rel_pos_bias_table_simple
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmseg_tapadl.checkpoints.wrapper_names import prefix_before
-from mmseg_tapadl.utils.errors import InputError
+from mmseg_tapadl.checkpoints.wrapper_names import as_named_in, prefix_before
+from mmseg_tapadl.utils import InputError, first_few
 
 FORMS = (
     "mmseg's ('patch_embed.projection.weight', 'stages.0.blocks.0.attn.w_msa.qkv.weight', ...), "
@@ -34,7 +33,6 @@ _NOT_NEEDED = r'norm\d*\.(weight|bias)|head\..*|.*\.(attn_mask|relative_position
 _MAY_LACK = r'norm\d+\.(weight|bias)|.*\.dilation_predictor\..*'
 TABLE = '.relative_position_bias_table'
 INDEX = '.relative_position_index'
-_SHOWN = 4
 
 
 def encoder_part(weights: Mapping[str, Tensor], prefix: str | None = None) -> dict[str, Tensor]:
@@ -59,7 +57,7 @@ def to_mmseg_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     lacking = [key for key in needed if key not in weights]
     if lacking:
         raise InputError(
-            f"no Swin: '{lacking[0]}' is missing among {', '.join(list(weights)[:_SHOWN])}, ...; expected {FORMS}"
+            f"no Swin: '{lacking[0]}' is missing among {first_few(weights) or 'no weights'}; expected {FORMS}"
         )
     is_original = 'layers.0.downsample.reduction.weight' in weights
     converted = {}
@@ -88,31 +86,22 @@ def reordered(value: Tensor, key: str) -> Tensor:
     return value.unflatten(-1, (2, 2, -1)).transpose(-1, -3).flatten(-3)
 
 
-def fit_swin_weights(encoder: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
-    """Loads weights of any of the three forms, all or nothing; position biases of another window are resampled.
+def fitted_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What an encoder takes of weights in any of the three forms, under its own names, fitted to its windows.
 
     Args:
-        encoder: With mmseg's names. Its feature norms and TAP keep what they have where the weights lack them.
         weights: An encoder or classifier, without prefixes.
-        source: Names them in errors.
+        own: The encoder's, under mmseg's names. Its feature norms and TAP may be missing in the weights; what follows
+            from its sizes (indices of positions) is taken from here.
 
     Raises:
-        InputError: Another form or size: with the keys and what was expected.
+        InputError: Another form or size, or a table of position biases that is that of no window: with the keys and
+            what was expected.
     """
-    own = encoder.state_dict()
-    try:
-        found = as_own(weights, own)
-        check_complete(found, own)
-    except InputError as error:
-        raise InputError(f'{source}: {error}') from None
-    encoder.load_state_dict({k: v for k, v in found.items() if k in own}, strict=False)
-    windows = {window_of(table) for key, table in weights.items() if key.endswith(TABLE)}
-    own_windows = {window_of(table) for key, table in own.items() if key.endswith(TABLE)}
-    if windows != own_windows:
-        print_log(
-            f'{source}: position biases of windows {sorted(windows)} resampled to {sorted(own_windows)}',
-            logger='current',
-        )
+    found = fitted_tables(as_named_in(to_mmseg_keys(weights), own), own)
+    found |= {key: value for key, value in own.items() if key.endswith(INDEX)}
+    check_complete(found, own)
+    return {key: value for key, value in found.items() if key in own}
 
 
 def check_complete(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
@@ -132,23 +121,9 @@ def check_complete(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> No
             if k in own and v.shape != own[k].shape
         ],
     }
-    told = '; '.join(f'{len(keys)} {what}: {listed(keys)}' for what, keys in faults.items() if keys)
+    told = '; '.join(f'{len(keys)} {what}: {first_few(keys)}' for what, keys in faults.items() if keys)
     if told:
         raise InputError(f'weights of another model: {told}')
-
-
-def as_own(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of any of the three forms under the names of an encoder, with its windows.
-
-    Args:
-        weights: An encoder or classifier, without prefixes.
-        own: The encoder's. What follows from its sizes (indices of positions) is taken from here.
-
-    Raises:
-        InputError: Another form, or a table of position biases that is that of no window.
-    """
-    indices = {key: value for key, value in own.items() if key.endswith(INDEX)}
-    return fitted_tables(to_mmseg_keys(weights), own) | indices
 
 
 def window_of(table: Tensor) -> int:
@@ -179,6 +154,6 @@ def fitted_tables(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> d
     return fitted
 
 
-def listed(keys: Sequence[str]) -> str:
-    """The first few, in one line."""
-    return ', '.join(keys[:_SHOWN]) + (', ...' if len(keys) > _SHOWN else '')
+def windows_of(weights: Mapping[str, Tensor]) -> set[int]:
+    """The window sizes that tables of position biases are for, in any of the three forms."""
+    return {window_of(table) for key, table in weights.items() if key.endswith(TABLE)}

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmcv.cnn import build_norm_layer
+from mmengine.logging import print_log
 from mmseg.models.backbones import SwinTransformer
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from mmseg_tapadl.layers import AttentionGrid, checkpoint_module, to_grid
 from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.swin_arch import get_swin_arch
 from mmseg_tapadl.models.backbones.swin_block import TAPSwinBlock
-from mmseg_tapadl.models.backbones.swin_weights import as_own, encoder_part, fit_swin_weights
+from mmseg_tapadl.models.backbones.swin_weights import encoder_part, fitted_weights, windows_of
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
@@ -161,8 +162,31 @@ class TAPSwin(LayeredEncoder, SwinTransformer):
             super().init_weights()
             return
         source = self.init_cfg['checkpoint']
-        weights = encoder_part(weights_of(load_plain(source)), self.init_cfg.get('prefix'))
-        fit_swin_weights(self, weights, source=source)
+        checkpoint = load_plain(source)
+        self.load_state_dict(self.own_weights(checkpoint, source), strict=False)
+        windows, own_windows = windows_of(weights_of(checkpoint)), windows_of(self.state_dict())
+        if windows != own_windows:
+            print_log(
+                f'{source}: position biases of windows {sorted(windows)} resampled to {sorted(own_windows)}',
+                logger='current',
+            )
+
+    def own_weights(self, checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+        """What of a checkpoint this encoder loads, under its own names; position biases are fitted to its windows.
+
+        Args:
+            checkpoint: What the file holds: bare weights, or within ``state_dict`` or ``model``, under mmseg's names,
+                timm's or the original release's, of an encoder, a classifier or a segmenter, behind any wrapper.
+            source: Names it in errors.
+
+        Raises:
+            InputError: Weights of another form or size: with the keys and what was expected.
+        """
+        weights = encoder_part(weights_of(checkpoint), (self.init_cfg or {}).get('prefix'))
+        try:
+            return fitted_weights(weights, self.state_dict())
+        except InputError as error:
+            raise InputError(f'{source}: {error}') from None
 
     @property
     def num_layers(self) -> int:
@@ -195,14 +219,6 @@ class TAPSwin(LayeredEncoder, SwinTransformer):
     def has_no_decay(self, name: str) -> bool:
         """Whether a parameter is a table of position biases, which has no weight decay."""
         return name.endswith('relative_position_bias_table')
-
-    def own_keys(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights as :meth:`init_weights` would load them, whichever of the known forms they have.
-
-        Raises:
-            InputError: None of these forms.
-        """
-        return as_own(weights, self.state_dict())
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps pictures (B, in_channels, H, W) to the chosen stages' features, at strides 4, 8, 16, 32."""

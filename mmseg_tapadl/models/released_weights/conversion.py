@@ -20,6 +20,7 @@ from mmseg_tapadl.models.backbones.rvt_weights import choose_container, prefix_o
 from mmseg_tapadl.models.heads import FANHead
 from mmseg_tapadl.models.released_weights.recognition import ReleasedWeights, WrongWeightsError, recognise
 from mmseg_tapadl.models.released_weights.rvt import ReleasedRVT, recognise_rvt
+from mmseg_tapadl.utils import first_few
 
 ENCODER_DROPS = {
     r'cls_token': 'class token: it reads the patches, no patch reads it',
@@ -31,7 +32,7 @@ RVT_DROPS = {r'head\..*': CLASSIFIER_DROPS[r'(norm|head)\..*']}
 HEAD_DROPS = {r'conv_seg\..*': "the release's unused classifier: its last layer is linear_pred"}
 HEAD_RENAMES = {'linear_pred.weight': 'conv_seg.weight', 'linear_pred.bias': 'conv_seg.bias'}
 LISTED = 20
-"""How many names of a kind an error message lists before it counts the rest."""
+"""How many names of a kind an account lists before it counts the rest."""
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Conversion:
             for reason, number in Counter(self.dropped.values()).items()
         ]
         if self.unknown:
-            lines.append(f'unknown  {len(self.unknown)} keys, left out: {listed(self.unknown)}')
+            lines.append(f'unknown  {len(self.unknown)} keys, left out: {first_few(self.unknown, LISTED)}')
         return '\n'.join(lines)
 
 
@@ -165,24 +166,18 @@ def check(conversion: Conversion, expected: Mapping[str, tuple[int, ...]], allow
     faults = []
     if conversion.unknown and not allow_unknown:
         faults.append(
-            f'{len(conversion.unknown)} unknown keys (--allow-unknown leaves them out): {listed(conversion.unknown)}'
+            f'{len(conversion.unknown)} unknown keys (--allow-unknown leaves them out): {first_few(conversion.unknown, LISTED)}'
         )
     old_names = {new: old for old, new in conversion.used.items()}
     missing = [f'{name} {list(shape)}' for name, shape in expected.items() if name not in old_names]
     if missing:
-        faults.append(f'{len(missing)} missing keys, expected: {listed(missing)}')
+        faults.append(f'{len(missing)} missing keys, expected: {first_few(missing, LISTED)}')
     misshapen = [
         f'{old_names[name]} is {list(value.shape)}, expected {list(expected[name])}'
         for name, value in conversion.state_dict.items()
         if tuple(value.shape) != expected[name]
     ]
     if misshapen:
-        faults.append(f'{len(misshapen)} keys of a wrong shape: {listed(misshapen)}')
+        faults.append(f'{len(misshapen)} keys of a wrong shape: {first_few(misshapen, LISTED)}')
     if faults:
         raise WrongWeightsError(f'{conversion.source.describe()}, but {"; ".join(faults)}')
-
-
-def listed(names: list[str]) -> str:
-    """Names in one line; from the twenty-first on they are counted."""
-    more = f', and {len(names) - LISTED} more' if len(names) > LISTED else ''
-    return ', '.join(names[:LISTED]) + more
