@@ -27,6 +27,27 @@ ENCODERS = {
         backbone=dict(type='TimmViT', model='test_vit', out_indices=(0, 1, 2, 3), final_norm=True),
         in_channels=(64,) * 4,
     ),
+    'Swin': dict(
+        backbone=dict(
+            type='TAPSwin',
+            arch=dict(embed_dims=8, depths=(2, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=4),
+        ),
+        in_channels=(8, 16, 32, 64),
+    ),
+    'RVT': dict(
+        backbone=dict(
+            type='RVT',
+            arch=dict(
+                embed_dims=(16, 32),
+                depths=(3, 1),
+                num_heads=(2, 2),
+                feature_blocks=(0, 1, 2, 3),
+                paas_blocks=(0, 2),
+                paas_side=3,
+            ),
+        ),
+        in_channels=(16, 16, 16, 32),
+    ),
 }
 
 
