@@ -43,7 +43,8 @@ def run(title: str, tool: str, *args: object) -> None:
     """Runs one of the tools in a process of its own, after showing its command; a failure ends the demo."""
     command = ['python', f'tools/{tool}', *map(str, args)]
     print(f'\n== {title}\n$ {shlex.join(command)}', flush=True)
-    status = subprocess.run([sys.executable, *command[1:]], cwd=ROOT).returncode
+    # Where the person is: the configs are found from anywhere.
+    status = subprocess.run([sys.executable, str(ROOT / command[1]), *command[2:]]).returncode
     if status:
         print(
             f'demo.py: error: tools/{tool} ended with status {status}; its message is above', file=sys.stderr

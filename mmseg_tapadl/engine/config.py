@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils.shipped import shipped
 
 # Top-level names beside the runner's own arguments: read by mmengine from ``cfg``, by mmseg's tools, by
 # ours, or used throughout mmseg's and our own base configs.
@@ -74,7 +75,7 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
     """Reads a config file, applies options to it, and registers what this package offers with mmseg.
 
     Args:
-        path: A Python config. It is a program and runs as one: read configs of people you trust.
+        path: A Python config, or one that comes with the package (``configs/fan_demo.py``) from any folder. It is a program and runs as one: read configs of people you trust.
         cfg_options: ``key.subkey=value`` texts as mmengine's ``--cfg-options`` reads them (numbers, lists,
             tuples, None); they win over the file.
 
@@ -88,7 +89,7 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
     # What a config names is registered, also by one that was written when importing the package did that.
     import mmseg_tapadl.register  # noqa: F401
 
-    name = os.fspath(path)
+    name = found_config(path)
     if not os.path.isfile(name):
         raise ConfigError(f'{name}: no such config file{_similar_file(name)}')
     try:
@@ -106,6 +107,20 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
     _drop_stray_deletes(cfg._cfg_dict)
     cfg.setdefault('default_scope', 'mmseg')
     return cfg
+
+
+def found_config(path: str | os.PathLike) -> str:
+    """The file that a name of a config means: itself, or one of the configs that come with the package.
+
+    Args:
+        path: As given; what is no file and begins with ``configs/``, or is a file's name alone, is looked for there.
+    """
+    name = os.fspath(path)
+    inner = name.removeprefix('./').removeprefix('configs/')
+    known = shipped('configs') / inner
+    if os.path.isfile(name) or os.path.isabs(name) or '..' in inner.split('/') or not known.is_file():
+        return name
+    return str(known)
 
 
 def parse_options(texts: list[str], option: str = '--cfg-options') -> dict[str, Any]:

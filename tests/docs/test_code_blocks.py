@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmseg_tapadl.__main__ import commands
 from mmseg_tapadl.checkpoints.checkpoint_io import read_checkpoint
 from mmseg_tapadl.engine import load_config
 from mmseg_tapadl.models.released_weights import convert_released
@@ -23,6 +24,7 @@ RUN_ELSEWHERE = {'class WatchedViT(BaseModule):': 'registers an encoder, once: t
 # Commands of others, by their first words, and why they are not looked into.
 OF_OTHERS = {
     ('git', 'clone'): 'needs a network',
+    ('pip', 'install', 'torch', 'torchvision', '--index-url'): 'needs another index than PyPI',
     (
         'python',
         '-m',
@@ -83,6 +85,8 @@ def program_of(words: list[str], tmp_path: Path) -> list[str]:
     """A command as the Python program it comes down to and its arguments; launchers are followed."""
     assignments = [word for word in words if re.fullmatch(r'[A-Z_]+=\S*', word)]
     words = words[len(assignments) :]
+    if words[0] == 'torchrun' and '-m' in words:
+        words = words[words.index('-m') :]
     if words[0].endswith('.sh'):
         words = ['bash', *words]
     if words[0] == 'bash':
@@ -93,6 +97,8 @@ def program_of(words: list[str], tmp_path: Path) -> list[str]:
         env.update(word.split('=', 1) for word in assignments)
         done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
         words = done.stdout.split()
+    if words[:2] == ['-m', 'mmseg_tapadl']:
+        return [commands()[words[2]].relative_to(ROOT).as_posix(), *words[3:]]
     if words[0] == '-m' and not words[1].startswith('torch.'):
         return [f'{words[1].replace(".", "/")}/__main__.py', *words[2:]]
     start = next(i for i, word in enumerate(words) if word.endswith('.py'))
@@ -120,7 +126,11 @@ def test_command_lines_are_read_by_what_they_name(block: Block, tmp_path, monkey
         if any(tuple(bare[: len(first)]) == first for first in OF_OTHERS):
             continue
         if bare[:2] == ['pip', 'install']:
-            assert bare[2] == '-r' and (ROOT / bare[3]).is_file()
+            assert bare[2:] == ['.'] or (bare[2] == '-r' and (ROOT / bare[3]).is_file())
+        elif bare[0] == 'mmseg-tapadl':
+            if bare[1] not in ('--help', 'configs'):
+                program = commands()[bare[1]].relative_to(ROOT).as_posix()
+                check_python(program, bare[2:], monkeypatch)
         elif bare[0] == 'make':
             makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
             assert all(re.search(rf'^{target}:', makefile, re.MULTILINE) for target in bare[1:])
