@@ -15,7 +15,13 @@ from pathlib import Path
 # works from a checkout without installing
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_tapadl.utils.command_line import add_cfg_options, add_trust_checkpoint, run_tool, tool_parser
+from mmseg_tapadl.utils.command_line import (
+    add_cfg_options,
+    add_data,
+    add_trust_checkpoint,
+    run_tool,
+    tool_parser,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of the model')
     parser.add_argument('checkpoint', help='its weights (.pth or .safetensors)')
     parser.add_argument('--out', metavar='JSON', help='also write the figures here')
+    add_data(parser, 'what to fit and report on')
     add_cfg_options(parser)
     add_trust_checkpoint(parser)
     return parser.parse_args()
@@ -42,7 +49,11 @@ def run(args: argparse.Namespace) -> None:
     if args.trust_checkpoint:
         trust_checkpoint(args.checkpoint)
     with plain_readers():
-        figures = calibrate(MeasuredConfig(load_config(args.config, args.cfg_options), args.checkpoint))
+        figures = calibrate(
+            MeasuredConfig(
+                load_config(args.config, args.cfg_options, data=args.data, used=('test',)), args.checkpoint
+            )
+        )
     for key in figures['before']:
         row = [figures[name][key] for name in ('before', 'after')]
         print(f'{key:<14}' + '  '.join('       -' if value is None else f'{value:8.4f}' for value in row))

@@ -44,8 +44,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--data',
-        metavar='FOLDER_OR_CONFIG',
-        help="whose classes the model has, and whose pictures it is compared on (default: the checkpoint's classes, else the config's)",
+        metavar='FILE_OR_FOLDER',
+        help='whose classes the model has, and whose pictures it is compared on: a data.yaml (docs/own_data.md), a folder in a '
+        "known layout, or a config (default: the checkpoint's classes, else the config's)",
     )
     add_cfg_options(parser)
     add_trust_checkpoint(parser)
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     quiet_warnings()
     if args.trust_checkpoint:
         trust_checkpoint(args.checkpoint)
-    config = load_config(args.config, args.cfg_options)
+    config = load_config(args.config, args.cfg_options, data=args.data)
     proof = export_onnx(
         config,
         args.checkpoint,

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_tapadl.utils.command_line import (
     add_cfg_options,
+    add_data,
     add_model,
     add_trust_checkpoint,
     check_model,
@@ -38,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--confidence', action='store_true', help='also write how sure the model is, as 16-bit pictures'
     )
+    add_data(parser, 'whose classes the model has')
     add_cfg_options(parser)
     add_trust_checkpoint(parser)
     add_model(parser)
@@ -72,7 +74,7 @@ def predictions(args: argparse.Namespace) -> Iterator:
         )
     if args.trust_checkpoint:
         trust_checkpoint(args.checkpoint)
-    config = load_config(args.config, args.cfg_options)
+    config = load_config(args.config, args.cfg_options, data=args.data)
     return Predictor(config, args.checkpoint, device=args.device).predict_files(
         args.source, args.out, confidence=args.confidence
     )

@@ -3,6 +3,7 @@
     python tools/test.py configs/fan_tapadl_demo.py work_dirs/fan_tapadl_demo/iter_300.pth
     python tools/test.py configs/fan_tapadl_cityscapes.py CHECKPOINT --out labels/ --show-dir overlays/
     python tools/test.py configs/fan_tapadl_cityscapes.py CHECKPOINT --tta
+    python tools/test.py configs/fan_tapadl_camvid.py CHECKPOINT --data my.yaml
     bash tools/dist_test.sh configs/fan_tapadl_cityscapes.py CHECKPOINT 4
 
 Exit status: 0 done, 1 unexpected error, 2 wrong input (config, data or checkpoint).
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_tapadl.utils.command_line import (
     add_cfg_options,
+    add_data,
     add_launcher,
     add_trust_checkpoint,
     run_tool,
@@ -29,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='.pth or .safetensors file')
+    add_data(parser, 'what to test on')
     parser.add_argument(
         '--work-dir', help='where metrics.json and the log go (default: work_dirs/<config name>)'
     )
@@ -54,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
     metrics = test(
         config=args.config,
         checkpoint=args.checkpoint,
+        data=args.data,
         work_dir=args.work_dir,
         out=args.out,
         show_dir=args.show_dir,

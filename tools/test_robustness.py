@@ -46,8 +46,8 @@ def parse_args() -> argparse.Namespace:
     add_model(parser)
     parser.add_argument(
         '--data',
-        metavar='FOLDER_OR_CONFIG',
-        help='what to measure on: the folder of Cityscapes, CamVid or ACDC (its val), or a config (its test_dataloader); '
+        metavar='FILE_OR_FOLDER',
+        help='what to measure on: a data.yaml (its test, else its val; docs/own_data.md), the folder of Cityscapes, CamVid or ACDC (its val), or a config (its test_dataloader); '
         "needed with --model, else in place of the config's own",
     )
     parser.add_argument(

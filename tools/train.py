@@ -3,6 +3,7 @@
     python tools/train.py configs/fan_tapadl_demo.py
     python tools/train.py configs/fan_tapadl_cityscapes.py --pretrained fan_base.pth --amp
     python tools/train.py configs/fan_tapadl_cityscapes.py --init-from trained.pth --freeze encoder-but-tap
+    python tools/train.py configs/fan_tapadl_camvid.py --data my.yaml
     python tools/train.py configs/fan_tapadl_cityscapes.py --resume
     python tools/train.py CONFIG --resume --allow-change optim_wrapper.optimizer.lr
     bash tools/dist_train.sh configs/fan_tapadl_cityscapes.py 4
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_tapadl.utils.command_line import (
     add_cfg_options,
+    add_data,
     add_launcher,
     add_trust_checkpoint,
     run_tool,
@@ -31,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
+    add_data(parser, 'what to train and validate on')
     parser.add_argument('--work-dir', help='where checkpoints and logs go (default: work_dirs/<config name>)')
     parser.add_argument(
         '--resume',
@@ -87,6 +90,7 @@ def run(args: argparse.Namespace) -> None:
 
     train(
         config=args.config,
+        data=args.data,
         work_dir=args.work_dir,
         resume=args.resume,
         allow_change=args.allow_change,

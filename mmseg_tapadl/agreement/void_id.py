@@ -101,6 +101,20 @@ def settle_void(cfg: Any, splits: Sequence[str], num_classes: int | None) -> tup
     ]
 
 
+def reset_void(cfg: Any, splits: Sequence[str]) -> list[str]:
+    """Gives every place that says another id of void pixels that of the data sets, which have taken the place of others.
+
+    Returns:
+        What was changed, one line each.
+    """
+    data = [place for split in splits for place in _of_data_sets(cfg, split)]
+    void = data[0].value if data else USUAL
+    others = [place for place in _users(cfg, splits) if place.value != void]
+    for place in others:
+        place.become(void)
+    return [f'{place.part.key}.{place.name} is {void}, not {place.value}' for place in others]
+
+
 def void_source(cfg: Any, splits: Sequence[str]) -> str:
     """The key that says what void is, as written in a config that is not settled yet; ``'default'`` where none does."""
     data = [place for split in splits for place in _of_data_sets(cfg, split)]

@@ -6,13 +6,15 @@ import inspect
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmseg_tapadl.agreement.other_data import take_data
+from mmseg_tapadl.datasets.named_data import Named, name_of, read_splits
 from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.shipped import shipped
 
@@ -71,13 +73,22 @@ class ConfigError(InputError):
     """A config that cannot be used; the message names the file and the key."""
 
 
-def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -> Config:
-    """Reads a config file, applies options to it, and registers what this package offers with mmseg.
+def load_config(
+    path: str | os.PathLike,
+    cfg_options: list[str] | None = None,
+    *,
+    data: Named | None = None,
+    used: Sequence[str] = (),
+) -> Config:
+    """Reads a config file, gives it other data, applies options to it, and registers what this package offers with mmseg.
 
     Args:
         path: A Python config, or one that comes with the package (``configs/fan_demo.py``) from any folder. It is a program and runs as one: read configs of people you trust.
         cfg_options: ``key.subkey=value`` texts as mmengine's ``--cfg-options`` reads them (numbers, lists,
-            tuples, None); they win over the file.
+            tuples, None); they win over the file and over ``data``.
+        data: Data in place of the config's own, as :func:`~mmseg_tapadl.datasets.named_data.read_splits` takes them: a
+            ``data.yaml``, a folder or a config. What else changes by them is logged.
+        used: The splits whose files must be there, of a ``data.yaml``.
 
     Returns:
         The config, with ``default_scope`` ``mmseg``.
@@ -85,6 +96,7 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
     Raises:
         ConfigError: For a missing file, a syntax error, an option without ``=``, or a top-level key that is
             a near miss of one that is read (a person's own variables are left alone).
+        InputError: ``data`` cannot be used.
     """
     # What a config names is registered, also by one that was written when importing the package did that.
     import mmseg_tapadl.register  # noqa: F401
@@ -96,6 +108,9 @@ def load_config(path: str | os.PathLike, cfg_options: list[str] | None = None) -
         cfg = Config.fromfile(name)
     except Exception as error:
         raise ConfigError(f'{name}: cannot be read: {type(error).__name__}: {error}') from error
+    if data is not None:
+        for note in take_data(cfg, read_splits(data, used), name=name_of(data)):
+            print_log(note, logger='current')
     if cfg_options:
         try:
             cfg.merge_from_dict(parse_options(cfg_options))

@@ -13,8 +13,10 @@ from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.checkpoint_io import check_whole
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers, trust_checkpoint
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
+from mmseg_tapadl.datasets.named_data import Named, name_of
 from mmseg_tapadl.engine.config import ConfigError, load_config
 from mmseg_tapadl.engine.launching import prepare_processes
+from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.one_process import on_main_process
 
 
@@ -23,6 +25,7 @@ def test(
     config: str | os.PathLike,
     checkpoint: str,
     *,
+    data: Named | None = None,
     work_dir: str | None = None,
     out: str | None = None,
     show_dir: str | None = None,
@@ -36,6 +39,8 @@ def test(
 
     Args:
         config: Config file.
+        data: What to test on in place of the config's data: a ``data.yaml`` (its ``test``, else its ``val``; see
+            docs/own_data.md), a folder or a config.
         checkpoint: ``.pth`` or ``.safetensors``; must cover every key of the model.
         work_dir: Where ``metrics.json`` and the log go; None: ``work_dirs/<config name>``.
         out: Folder for predicted label maps (8-bit PNG, train ids), named after the pictures' paths.
@@ -52,7 +57,9 @@ def test(
     Raises:
         ConfigError, CheckpointError, RunMismatchError, SampleError.
     """
-    cfg = load_config(config, cfg_options)
+    cfg = load_config(config, cfg_options, data=data, used=('test',))
+    if data is not None and not cfg.get('test_dataloader'):
+        raise InputError(f'--data {name_of(data)}: has nothing to test on')
     register_all_modules(init_default_scope=True)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(config).stem)
     if trust:

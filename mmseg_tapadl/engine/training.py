@@ -14,12 +14,14 @@ from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpo
 from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain, plain_readers, trust_checkpoint
 from mmseg_tapadl.checkpoints.pretrained import check_encoder_coverage, start_encoder_from
 from mmseg_tapadl.checkpoints.work_dir import newest_whole, refuse_used
+from mmseg_tapadl.datasets.named_data import Named, name_of
 from mmseg_tapadl.engine.any_device_amp import use_mixed_precision
 from mmseg_tapadl.engine.config import ConfigError, load_config
 from mmseg_tapadl.engine.counting import refuse_epochs
 from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.engine.unusable_values import refuse_unusable
+from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.one_process import on_main_process
 
 DataCheck = Callable[[Config, list[str]], None]
@@ -29,6 +31,7 @@ DataCheck = Callable[[Config, list[str]], None]
 def train(
     config: str | os.PathLike,
     *,
+    data: Named | None = None,
     work_dir: str | None = None,
     resume: str | None = None,
     allow_change: list[str] | None = None,
@@ -47,6 +50,8 @@ def train(
 
     Args:
         config: Config file.
+        data: What to train and validate on in place of the config's data: a ``data.yaml`` (docs/own_data.md), a folder or
+            a config.
         work_dir: Where checkpoints and logs go; None: ``work_dirs/<config name>``.
         resume: ``'auto'``: go on from the newest whole checkpoint in ``work_dir``, or start fresh when there
             is none; a path: go on from it; None: a new run.
@@ -71,7 +76,9 @@ def train(
     Raises:
         ConfigError, CheckpointError, RunMismatchError, NotFiniteError, DiskFullError, RunStopped.
     """
-    cfg = load_config(config, cfg_options)
+    cfg = load_config(config, cfg_options, data=data, used=('train', 'val'))
+    if data is not None and not cfg.get('train_dataloader'):
+        raise InputError(f'--data {name_of(data)}: has nothing to train on')
     register_all_modules(init_default_scope=True)
     refuse_unusable(cfg)
     refuse_epochs(cfg)

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from mmseg_tapadl.datasets.named_data import read_data
+from mmseg_tapadl.datasets.named_data import SPLITS, read_data, read_splits
 from mmseg_tapadl.inference.label_files import load_picture
 from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError
@@ -51,14 +51,14 @@ def classes_of(data: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: There is no such data set, or it tells no classes.
     """
-    metainfo = DATASETS.build(_without_files(read_data(data))).metainfo
+    config = read_splits(data, used=())
+    dataset = next(
+        config[f'{split}_dataloader'].dataset for split in SPLITS if config.get(f'{split}_dataloader')
+    )
+    metainfo = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo
     if not metainfo.get('classes'):
         raise InputError(f'--data {data}: tells no names of its classes')
     return {'dataset_meta': dict(classes=metainfo['classes'], palette=metainfo.get('palette'))}
-
-
-def _without_files(config: Config) -> dict:
-    return {**config.test_dataloader.dataset, 'pipeline': [], 'lazy_init': True}
 
 
 def _paths_of(config: Config) -> list[str]:

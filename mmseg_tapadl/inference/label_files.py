@@ -8,13 +8,14 @@ import numpy as np
 from tqdm import tqdm
 
 from mmseg_tapadl.evaluation.confidence import levels_of
-from mmseg_tapadl.evaluation.overlay import distinct_colours, overlay_labels
+from mmseg_tapadl.evaluation.overlay import overlay_labels
 from mmseg_tapadl.evaluation.probabilities import confidence_of_logits
 from mmseg_tapadl.evaluation.result_files import ResultFiles, check_apart, label_map
 from mmseg_tapadl.inference.checked import checked_predictions
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError, shown
+from mmseg_tapadl.utils.colours import distinct_colours
 
 # A path to its prediction and the picture as it was seen, BGR (H, W, 3), uint8.
 LabelFile = Callable[[Path], tuple[Prediction, np.ndarray]]

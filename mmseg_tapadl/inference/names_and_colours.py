@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
-from mmseg_tapadl.evaluation.overlay import distinct_colours
+from mmseg_tapadl.utils.colours import distinct_colours
 from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 

@@ -10,11 +10,13 @@ from typing import Any
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import DataLoader, Dataset
 
-from mmseg_tapadl.datasets.named_data import read_data
+from mmseg_tapadl.agreement.other_data import take_data
+from mmseg_tapadl.datasets.named_data import name_of, read_data
 from mmseg_tapadl.datasets.transforms import CorruptImage, TakePregenerated
 from mmseg_tapadl.engine.repeatable.placed_samples import name_samples
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
@@ -138,7 +140,7 @@ def pictures_only(dataset: dict) -> dict:
 
 
 def with_test_data(config: Config, data: str | os.PathLike) -> Config:
-    """A config whose test data are others, brought to the model by the same pipeline.
+    """A config whose test data are others, brought to the model by the same pipeline; heads tell their classes apart.
 
     Args:
         config: Of a model, with a ``test_dataloader``.
@@ -149,21 +151,10 @@ def with_test_data(config: Config, data: str | os.PathLike) -> Config:
     """
     if not config.get('test_dataloader'):
         raise InputError(f'{config.filename} has no test_dataloader to take the pipeline from')
-    pipeline = next(dataset_parts(config.test_dataloader.dataset)).get('pipeline')
-    named = read_data(data)
     changed = copy.deepcopy(config)
-    changed.test_dataloader.dataset = _with_pipeline(named.test_dataloader.dataset, pipeline)
-    if named.get('test_evaluator'):
-        changed.test_evaluator = named.test_evaluator
+    for note in take_data(changed, read_data(data), name=name_of(data), splits=('test',)):
+        print_log(note, logger='current')
     return changed
-
-
-def _with_pipeline(dataset: dict, pipeline: Any) -> dict:
-    if 'dataset' in dataset:
-        return {**dataset, 'dataset': _with_pipeline(dataset['dataset'], pipeline)}
-    if 'datasets' in dataset:
-        return {**dataset, 'datasets': [_with_pipeline(part, pipeline) for part in dataset['datasets']]}
-    return {**dataset, 'pipeline': copy.deepcopy(pipeline)}
 
 
 def _class_of(transform: dict) -> Any:

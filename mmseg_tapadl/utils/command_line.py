@@ -57,6 +57,21 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_data(parser: argparse.ArgumentParser, use: str) -> None:
+    """``--data FILE_OR_FOLDER``.
+
+    Args:
+        parser: Gets the option.
+        use: What is done with the data, for the help text.
+    """
+    parser.add_argument(
+        '--data',
+        metavar='FILE_OR_FOLDER',
+        help=f"{use}, in place of the config's data: a data.yaml (docs/own_data.md), a folder in a known layout, or a config; "
+        'the heads take its classes',
+    )
+
+
 def add_trust_checkpoint(parser: argparse.ArgumentParser, files: str = 'the checkpoint') -> None:
     """``--trust-checkpoint``, for files whose reading runs a program.
 

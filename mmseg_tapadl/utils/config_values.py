@@ -17,6 +17,7 @@ NEUTRAL_KEYS = frozenset(
         'persistent_workers',
         'prefetch_factor',
         'pin_memory',
+        'described_in',
     }
 )
 """Keys that change how a run goes, at whatever depth they stand, but not what comes out of it."""

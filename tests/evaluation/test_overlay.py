@@ -11,9 +11,10 @@ from PIL import Image
 
 import mmseg_tapadl.register  # noqa: F401
 from mmseg_tapadl.engine.hooks import SaveOverlaysHook
-from mmseg_tapadl.evaluation.overlay import colour_labels, distinct_colours, overlay_labels
+from mmseg_tapadl.evaluation.overlay import colour_labels, overlay_labels
 from mmseg_tapadl.evaluation.seen_pictures import SeenPictures, picture_as_seen
 from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils.colours import distinct_colours
 
 RNG = np.random.default_rng(0)
 PICTURE = cv2.GaussianBlur(RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8), (0, 0), 2)  # RGB

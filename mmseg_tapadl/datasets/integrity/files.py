@@ -15,6 +15,7 @@ import numpy as np
 from cityscapesscripts.helpers.labels import labels as CITYSCAPES_LABELS
 from PIL import Image
 
+from mmseg_tapadl.datasets.data_yaml.coding import MaskError
 from mmseg_tapadl.datasets.integrity.containers import cut_off, not_a_picture
 from mmseg_tapadl.datasets.integrity.headers import Header, read_header
 from mmseg_tapadl.datasets.integrity.loaders import ImageLoader, LabelLoader, LoadedPicture, UncheckableError
@@ -35,7 +36,7 @@ class Facts:
     Attributes:
         problem: Why it cannot be used at all; None when it was loaded.
         kind: ``'missing'``, ``'empty'``, ``'truncated'``, ``'damaged'``, ``'undecodable'``, ``'too_large'``,
-            ``'bits'`` or None.
+            ``'bits'``, ``'channels'`` or None.
         hint: What to do about the problem.
         unchecked: Why nothing is known of it: its loader cannot run here.
         width: Pixels, as loaded.
@@ -46,7 +47,8 @@ class Facts:
         loaded_peak: Largest value that loading makes of such a picture.
         orientation: The EXIF tag that says how to turn it; 1 leaves it.
         turned: Whether loading turns it so.
-        ids: For labels of one channel: how many pixels have each value. None for pictures and for colour.
+        ids: For labels of one channel: how many pixels have each value; packed colours where a ``data.yaml`` tells what
+            they stand for. None for pictures and for other colours.
         mapped: Whether the ids are those after the data set's mapping.
         city_colours: For labels of several channels: share of pixels in a colour of Cityscapes' palette.
     """
@@ -111,6 +113,8 @@ def label_facts(entry: Mapping[str, Any], loader: LabelLoader) -> Facts:
         label = loader.load(entry, data)
     except UncheckableError as error:
         return Facts(unchecked=str(error))
+    except MaskError as error:
+        return Facts(str(error), error.kind)
     except Exception as error:
         facts = _refused(path, error, loader.name)
         unknown = loader.assumed and facts.kind == 'undecodable' and os.path.isfile(path)
@@ -241,10 +245,23 @@ def _describe_label(label: np.ndarray, header: Header | None, loader: LabelLoade
         # Pillow's histogram is twice as fast as bincount.
         counts = Image.fromarray(label).histogram()
         return Facts(**known, channels=1, ids={value: count for value, count in enumerate(counts) if count})
+    if loader.is_coded:
+        return Facts(**known, channels=1, ids=_colour_counts(label))
     values, numbers = np.unique(label.astype(np.int64), return_counts=True)
     few = slice(0, _MOST_IDS)
     ids = dict(zip(values[few].tolist(), numbers[few].tolist(), strict=True))
     return Facts(**known, channels=1, bits=1 if label.dtype == bool else label.dtype.itemsize * 8, ids=ids)
+
+
+def _colour_counts(label: np.ndarray) -> dict[int, int]:
+    """How many pixels have each packed colour, (H, W), uint32; of very many colours the smallest numbers."""
+    pixels = np.ascontiguousarray(label).view(np.uint8).reshape(*label.shape, 4)
+    # Pillow counts in one pass; sorting all pixels takes ten times as long.
+    counted = Image.fromarray(pixels, 'RGBA').getcolors(_MOST_IDS)
+    if counted is not None:
+        return {red | green << 8 | blue << 16: count for count, (red, green, blue, _) in counted}
+    values, counts = np.unique(label, return_counts=True)
+    return dict(zip(values[:_MOST_IDS].tolist(), counts[:_MOST_IDS].tolist(), strict=True))
 
 
 def _decoded_deep(data: bytes) -> np.ndarray | None:

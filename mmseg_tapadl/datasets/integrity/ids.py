@@ -1,6 +1,6 @@
 """Judging the ids of a label, and guessing why they are wrong."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cityscapesscripts.helpers.labels import labels as CITYSCAPES_LABELS
 
@@ -24,6 +24,8 @@ class IdRules:
         reduce_zero_label: Whether 0 is void and the rest count from 1.
         data_root: For the advice.
     """
+
+    kind = 'label_ids'
 
     def __init__(
         self,
@@ -51,6 +53,28 @@ class IdRules:
     def wrong(self, stored: Iterable[int]) -> list[int]:
         """The stored ids that are neither a class nor void."""
         return [i for i in stored if not self.is_void(i) and not 0 <= self.final(i) < self.num_classes]
+
+    def told(self, wrong: Mapping[int, int]) -> str:
+        """Says what is wrong, for numbers of pixels by wrong id."""
+        return (
+            f'ids {self.listed(wrong)} in {sum(wrong.values())} pixels; right are 0..{self.num_classes - 1} and '
+            f'{self.ignore_index}'
+        )
+
+    def listed(self, ids: Iterable[int]) -> str:
+        """``[1, 2, 3, 7]`` as ``1..3, 7``; the first few."""
+        parts: list[list[int]] = []
+        for i in sorted(ids):
+            if parts and i == parts[-1][1] + 1:
+                parts[-1][1] = i
+            else:
+                parts.append([i, i])
+        text = [f'{a}' if a == b else f'{a}..{b}' for a, b in parts]
+        return ', '.join(text[:8]) + (', ...' if len(text) > 8 else '')
+
+    def remedy(self, kind: str) -> str:
+        """What to do about a label that cannot be loaded, by the kind of its fault; nothing is known here."""
+        return ''
 
     def guess(self, stored: Iterable[int], seen: Iterable[int] = ()) -> str:
         """The likely cause of ids of which some are wrong; empty when nothing fits.

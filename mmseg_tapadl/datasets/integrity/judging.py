@@ -1,8 +1,9 @@
 """From facts to faults: what is wrong with a picture, a label, a pair, and what a whole set deserves to be told."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from mmseg_tapadl.datasets.integrity.coded import CodedRules
 from mmseg_tapadl.datasets.integrity.files import Facts
 from mmseg_tapadl.datasets.integrity.ids import IdRules
 from mmseg_tapadl.datasets.integrity.listing import Listing
@@ -32,9 +33,13 @@ class Judge:
     ) -> None:
         self.report, self.listing, self.facts = report, listing, facts
         rules: dict[str, Any] = dict(ignore_index=listing.ignore_index, data_root=shown(listing.data_root))
-        self.rules = IdRules(
-            num_classes, label_map=listing.label_map, reduce_zero_label=listing.reduce_zero_label, **rules
-        )
+        self.rules: IdRules | CodedRules
+        if listing.coding is not None:
+            self.rules = CodedRules(listing.coding, listing.told)
+        else:
+            self.rules = IdRules(
+                num_classes, label_map=listing.label_map, reduce_zero_label=listing.reduce_zero_label, **rules
+            )
         # For loaders that map the ids themselves
         self.final_rules = IdRules(num_classes, **rules)
         # Ids are guessed at over the whole set: one label alone may show too few.
@@ -84,7 +89,7 @@ class Judge:
         if fact.unchecked is not None:
             return
         if fact.kind is not None:
-            add(f'label_{fact.kind}', fact.problem or '', fact.hint)
+            add(f'label_{fact.kind}', fact.problem or '', fact.hint or self.rules.remedy(fact.kind))
             return
         if picture.loaded and (fact.width, fact.height) != (picture.width, picture.height):
             hint = ''
@@ -110,15 +115,13 @@ class Judge:
         if fact.bits > 8 and max(fact.ids, default=0) > 255:
             add('label_bits', f'has {fact.bits} bits and ids up to {max(fact.ids)}', rules.guess(fact.ids))
         elif wrong:
-            pixels = sum(fact.ids[i] for i in wrong)
             add(
-                'label_ids',
-                f'ids {_ranges(wrong)} in {pixels} pixels; right are 0..{rules.num_classes - 1} and '
-                f'{rules.ignore_index}',
+                rules.kind,
+                rules.told({i: fact.ids[i] for i in wrong}),
                 rules.guess(fact.ids, self.all_ids) or rules.guess(self.all_ids),
             )
         elif all(rules.is_void(i) for i in fact.ids):
-            add('label_void', f'every pixel is void ({_ranges(fact.ids)})')
+            add('label_void', f'every pixel is void ({rules.listed(fact.ids)})')
         for i, count in fact.ids.items():
             if i not in wrong and not rules.is_void(i):
                 self.report.pixels[rules.final(i)] += count
@@ -187,15 +190,3 @@ class Judge:
 def _full_scale(peak: float) -> float:
     """The largest value that pictures with this peak can be taken to have: of whole bits, or 1 for fractions."""
     return 1.0 if peak <= 1 else float((1 << int(peak).bit_length()) - 1)
-
-
-def _ranges(ids: Iterable[int]) -> str:
-    """``[1, 2, 3, 7]`` as ``1..3, 7``; the first few."""
-    parts: list[list[int]] = []
-    for i in sorted(ids):
-        if parts and i == parts[-1][1] + 1:
-            parts[-1][1] = i
-        else:
-            parts.append([i, i])
-    text = [f'{a}' if a == b else f'{a}..{b}' for a, b in parts]
-    return ', '.join(text[:8]) + (', ...' if len(text) > 8 else '')

@@ -9,6 +9,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.datasets.acdc import ACDCDataset
+from mmseg_tapadl.datasets.data_yaml.coding import LabelCoding
 from mmseg_tapadl.datasets.integrity.loaders import ImageLoader, LabelLoader, loaders_of
 from mmseg_tapadl.datasets.integrity.name_list import NameList, read_name_list
 from mmseg_tapadl.datasets.integrity.partners import (
@@ -18,6 +19,7 @@ from mmseg_tapadl.datasets.integrity.partners import (
     missing_label,
 )
 from mmseg_tapadl.datasets.integrity.report import Fault
+from mmseg_tapadl.datasets.picture_mask_dataset import PictureMaskDataset
 from mmseg_tapadl.utils import InputError, shown
 
 
@@ -44,6 +46,8 @@ class Listing:
         label_map: Stored id to class, or None.
         reduce_zero_label: Whether stored ids count from 1 and 0 is void.
         data_root: For advice.
+        coding: What the values of masks stand for, where a ``data.yaml`` says it.
+        told: Where it says so, for messages.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Listing:
     label_map: dict[int, int] | None = None
     reduce_zero_label: bool = False
     data_root: str = '.'
+    coding: LabelCoding | None = None
+    told: str = ''
 
 
 def list_dataset(dataset: Any) -> Listing:
@@ -93,6 +99,9 @@ def list_dataset(dataset: Any) -> Listing:
         data_root=str(dataset.data_root or '.'),
     )
     listing.images, listing.labels = loaders_of(pipeline)
+    if isinstance(dataset, PictureMaskDataset):
+        _list_described(dataset, listing)
+        return listing
     if type(dataset).load_data_list in (BaseSegDataset.load_data_list, ACDCDataset.load_data_list):
         listing.names = read_name_list(dataset)
     if listing.names is not None:
@@ -104,6 +113,19 @@ def list_dataset(dataset: Any) -> Listing:
     entries = _entries(dataset, listing)
     _settle_labels(entries, dataset, listing, pipeline_loads_labels=_loads_labels(pipeline, listing, dataset))
     return listing
+
+
+def _list_described(dataset: PictureMaskDataset, listing: Listing) -> None:
+    """Pictures and masks as a ``data.yaml`` describes them: by templates, so there are no folders of labels to compare with."""
+    listing.folders = list(dict.fromkeys(source.folder for source in dataset.sources))
+    listing.coding, listing.told = dataset.label_coding, dataset.told('classes')
+    for entry in _entries(dataset, listing):
+        label = entry.get('seg_map_path')
+        if label is not None and not os.path.exists(label):
+            hint = f'the masks are looked for by the template in the file of data{dataset.told("masks")}'
+            listing.faults.append(missing_label(entry['img_path'], label, dataset, hint=hint))
+            del entry['seg_map_path']
+        listing.entries.append({**entry, 'label_coding': listing.coding})
 
 
 def _built(dataset: dict[str, Any]) -> Any:

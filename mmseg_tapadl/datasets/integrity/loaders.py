@@ -21,7 +21,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmseg_tapadl.datasets.integrity.turning import Turning
-from mmseg_tapadl.datasets.transforms import LoadDeepImageFromFile
+from mmseg_tapadl.datasets.transforms import LoadDeepImageFromFile, MappedLoadAnnotations
 
 _KNOWN_CODE = ('mmcv', 'mmseg', 'mmengine', 'mmseg_tapadl')
 _LOADS = re.compile('load|read|open|decode', re.IGNORECASE)
@@ -134,10 +134,16 @@ class LabelLoader:
         """For messages."""
         return _described(self.step)
 
+    @property
+    def is_coded(self) -> bool:
+        """Whether a ``data.yaml`` says what the values of masks, ids or packed colours, stand for."""
+        return isinstance(self.step, MappedLoadAnnotations)
+
     @cached_property
     def keeps_stored_ids(self) -> bool:
-        """Whether it is mmseg's own loading, of which the ids before the data set's mapping can be had."""
-        return getattr(type(self.step), '_load_seg_map', None) is LoadAnnotations._load_seg_map
+        """Whether the ids before the data set's mapping can be had: mmseg's own loading, or that of a ``data.yaml``."""
+        own = getattr(type(self.step), '_load_seg_map', None) is LoadAnnotations._load_seg_map
+        return own or self.is_coded
 
     @cached_property
     def is_known(self) -> bool:
@@ -157,13 +163,15 @@ class LabelLoader:
             data: The file's bytes.
 
         Returns:
-            (H, W) ids as stored where :attr:`keeps_stored_ids`, else as the transform makes them; or (H, W, C).
+            (H, W) ids or packed colours as stored where :attr:`keeps_stored_ids`, else as the transform makes them; or (H, W, C).
 
         Raises:
             UncheckableError: When the loader cannot run at all.
             Exception: Whatever the loader raises for a file that it cannot load.
         """
-        if self.keeps_stored_ids:
+        if self.is_coded:
+            label = entry['label_coding'].stored(data)
+        elif self.keeps_stored_ids:
             # As mmseg's loading does it, before ids are cut to 8 bits and mapped.
             label = mmcv.imfrombytes(data, flag='unchanged', backend=self.step.imdecode_backend)
             if label is None:

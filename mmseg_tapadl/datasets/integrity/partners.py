@@ -13,16 +13,15 @@ from mmseg_tapadl.datasets.integrity.report import Fault
 from mmseg_tapadl.utils import shown
 
 
-def missing_label(image: str, label: str, dataset: BaseSegDataset) -> Fault:
-    """The fault of a picture whose label is not there."""
-    hint = ''
+def missing_label(image: str, label: str, dataset: BaseSegDataset, *, hint: str = '') -> Fault:
+    """The fault of a picture whose label is not there; ``hint`` where nothing better is known."""
     if label.endswith('labelTrainIds.png'):
         stem = label.removesuffix('labelTrainIds.png')
         if os.path.isfile(f'{stem}labelIds.png') or os.path.isfile(f'{stem}polygons.json'):
             hint = 'its labelIds or polygons are there; ' + CONVERSION.format(
                 root=shown(dataset.data_root or '.')
             )
-    elif dataset.img_suffix != dataset.seg_map_suffix and image.endswith(dataset.seg_map_suffix):
+    elif not hint and dataset.img_suffix != dataset.seg_map_suffix and image.endswith(dataset.seg_map_suffix):
         hint = (
             f'the picture is named as labels are (*{dataset.seg_map_suffix}): keep labels in a folder of their own, '
             'or give an img_suffix that only pictures have'

@@ -28,6 +28,7 @@ KINDS = {
     'label_channels': 'label not one channel',
     'label_bits': 'label of more than 8 bits',
     'label_ids': 'ids out of range',
+    'label_values': 'values in no list',
     'label_void': 'label all void',
 }
 # Sizes of pictures that a report keeps

@@ -8,10 +8,11 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
-from mmseg_tapadl.evaluation.overlay import distinct_colours, overlay_labels
+from mmseg_tapadl.evaluation.overlay import overlay_labels
 from mmseg_tapadl.evaluation.result_files import Kind, ResultFiles, check_apart, common_folder, label_map
 from mmseg_tapadl.evaluation.seen_pictures import SeenPictures
 from mmseg_tapadl.utils import InputError, shown
+from mmseg_tapadl.utils.colours import distinct_colours
 
 
 class SavePredictionsHook(Hook):
