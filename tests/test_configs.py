@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -48,9 +50,17 @@ FAMILIES = {
     'segformer': ['cityscapes', 'camvid', 'demo'],
     'rvt': ['cityscapes', 'camvid'],
     'swin': ['cityscapes', 'camvid'],
+    'dinov2': ['cityscapes', 'b_cityscapes', 'l_cityscapes', 'camvid'],
+    'dinov3': ['cityscapes', 'b_cityscapes', 'l_cityscapes'],
+    'deit': ['cityscapes', 'b_cityscapes'],
 }
 # Families and data that come plain and with both only.
-IN_TWO_FORMS = {('segformer', 'camvid'), ('segformer', 'demo'), ('rvt', 'cityscapes'), ('swin', 'cityscapes')}
+IN_TWO_FORMS = {('segformer', 'camvid'), ('segformer', 'demo')} | {
+    (encoder, data)
+    for encoder in ('rvt', 'swin', 'dinov2', 'dinov3', 'deit')
+    for data in FAMILIES[encoder]
+    if 'cityscapes' in data
+}
 
 
 @pytest.mark.parametrize(('encoder', 'data'), [(e, data) for e in FAMILIES for data in FAMILIES[e]])
@@ -75,6 +85,29 @@ def test_the_head_of_an_rvt_fits_its_features(name):
 
     cfg = load(name)
     assert cfg.model.decode_head.in_channels == RVT_ARCHS[cfg.model.backbone.arch].feature_channels
+
+
+@pytest.mark.parametrize(
+    'path', [p for p in CONFIGS if p.stem.startswith(('dino', 'deit'))], ids=lambda path: path.stem
+)
+def test_head_and_crop_fit_the_vision_transformer(path):
+    cfg = Config.fromfile(path)
+    with torch.device('meta'):
+        vit = timm.create_model(cfg.model.backbone.model)
+    head = cfg.model.decode_head
+    assert head.in_channels == [vit.embed_dim] * 4
+    assert head.channels == 4 * vit.embed_dim
+    assert cfg.model.backbone.final_norm and vit.norm.weight is not None
+    crop = cfg.model.data_preprocessor.size
+    assert all(side % vit.patch_embed.patch_size[0] == 0 for side in crop)
+    (cut,) = (step for step in cfg.train_pipeline if step.type == 'RandomCrop')
+    assert tuple(cut.crop_size) == tuple(crop)
+
+
+def test_a_frozen_encoder_differs_from_a_trained_one_in_that_alone():
+    trained, frozen = (load(f'dinov2_tapadl_{name}cityscapes').to_dict() for name in ('', 'frozen_'))
+    trained['model']['backbone']['frozen'] = True
+    assert frozen == trained
 
 
 def test_the_paper_recipe():

@@ -1,5 +1,6 @@
 """Layer-wise learning-rate decay for the encoders of this toolkit, written in a config as mmseg's users write it."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from mmseg_tapadl.utils import InputError
 
 _ENCODER = 'backbone.'
 _KNOWN = {'decay_rate', 'decay_type', 'num_layers', 'custom_keys'}
+# mmseg's own, which know their encoders by the names of their classes; the second is the older spelling of the first.
+_OF_MMSEG = ('LearningRateDecayOptimizerConstructor', 'LayerDecayOptimizerConstructor')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -110,6 +113,32 @@ class EncoderLayerDecayConstructor(LearningRateDecayOptimizerConstructor):
 def _depth(encoder: Any) -> int:
     # mmseg's MiT has its blocks by stage under num_layers.
     return encoder.num_blocks if hasattr(encoder, 'num_blocks') else encoder.num_layers
+
+
+def with_own_constructor(optim_wrapper: Any, encoder: Any) -> Any:
+    """An ``optim_wrapper`` config as :class:`EncoderLayerDecayConstructor` takes it, where mmseg's constructor is named.
+
+    mmseg's knows BEiT, MAE and ConvNeXt alone. Where the encoder knows its layers, what is written for mmseg's means the
+    same for ours.
+
+    Args:
+        optim_wrapper: Config; not changed. Anything else passes.
+        encoder: The model's encoder.
+    """
+    if (
+        not isinstance(optim_wrapper, Mapping)
+        or optim_wrapper.get('constructor') not in _OF_MMSEG
+        or not hasattr(encoder, 'layer_of')
+    ):
+        return optim_wrapper
+    changed = copy.deepcopy(optim_wrapper)
+    changed['constructor'] = EncoderLayerDecayConstructor.__name__  # type: ignore[index]
+    options = changed.get('paramwise_cfg') or {}
+    if 'layer_decay_rate' in options:
+        options['decay_rate'] = options.pop('layer_decay_rate')
+    if options.get('decay_type') == 'layer_wise_vit':
+        options['decay_type'] = 'layer_wise'
+    return changed
 
 
 def _never(name: str) -> bool:

@@ -21,6 +21,7 @@ from mmseg_tapadl.engine.counting import refuse_epochs
 from mmseg_tapadl.engine.equal_sizes import with_any_sizes
 from mmseg_tapadl.engine.errors import RunMismatchError
 from mmseg_tapadl.engine.hooks.exact_resume_hook import ExactResumeHook
+from mmseg_tapadl.engine.layer_decay import with_own_constructor
 from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming
 from mmseg_tapadl.engine.unusable_values import refuse_unusable
 from mmseg_tapadl.models.released_weights import converted_if_released
@@ -104,7 +105,8 @@ class TrustedRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Builds the optimizer, see mmengine's Runner."""
         with building(self.cfg, 'optim_wrapper'):
-            return super().build_optim_wrapper(optim_wrapper)
+            encoder = getattr(self.bare_model, 'backbone', None)
+            return super().build_optim_wrapper(with_own_constructor(optim_wrapper, encoder))
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Builds the schedules, see mmengine's Runner."""

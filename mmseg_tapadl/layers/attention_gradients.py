@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmseg_tapadl.layers.attention_blocks import AttentionBlocks, add_product, statistics_dtype
-from mmseg_tapadl.layers.score_terms import add_to_part
+from mmseg_tapadl.layers.score_terms import add_to_part, same_leaves
 
 
 class AttentionGradients:
@@ -63,6 +63,14 @@ class AttentionGradients:
         """Whether anything but v needs a gradient."""
         return self.needs_gain or any(x is not None for x in (self.q_grad, self.k_sum, self.bias_sum))
 
+    def check_gain(self, blocks: AttentionBlocks) -> None:
+        """Raises ``ValueError`` for a gain by rows that depends on parameters of which the first rows' did not."""
+        if blocks.row_gain is not None and not same_leaves(blocks.block_gain, self.parameters):
+            raise ValueError(
+                f'gain(rows) of queries {blocks.rows.start} to {blocks.rows.stop - 1} depends on parameters that the '
+                'first rows do not depend on, and their gradient would be lost: compute all rows from the same'
+            )
+
     def add_values(self, p: Tensor, grad_rows: Tensor, entries: slice, heads: slice) -> None:
         """Adds a block's share in the gradient of v: P (g, h, n, M), and dO (gh, n, E) of its rows."""
         if self.v_sum is not None:
@@ -104,7 +112,10 @@ class AttentionGradients:
             add_to_part(self.gain_sum, blocks.entries, every_head, blocks.rows, grad_gain)
         elif blocks.block_gain.requires_grad:
             grad_gain = grad_gain.sum_to_size(blocks.block_gain.shape)
-            grads = torch.autograd.grad(blocks.block_gain, self.parameters, grad_gain, allow_unused=True)
+            # What the function computed before the block stays for the next one.
+            grads = torch.autograd.grad(
+                blocks.block_gain, self.parameters, grad_gain, retain_graph=True, allow_unused=True
+            )
             for total, grad in zip(self.parameter_sums, grads, strict=True):
                 if grad is not None:
                     total += grad

@@ -10,7 +10,7 @@ Legend: B batch entries (images, or windows of images), H heads, N queries, M ke
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from mmseg_tapadl.layers.diversified_attention import (
     Gain,
-    check_num_prefix,
+    blockwise_attention,
+    checked_inputs,
     diversified_attention,
-    gained_attention,
 )
 from mmseg_tapadl.layers.score_terms import as_score_tensor
 from mmseg_tapadl.utils.errors import InputError
@@ -101,7 +101,7 @@ class WatchableAttention(nn.Module):
             num_prefix: How many of the first queries and keys are no patches, so that their similarity is not asked.
 
         Raises:
-            ValueError: Shapes that do not fit, a ``num_prefix`` that leaves no patch, a gain with dropout.
+            ValueError: Shapes or dtypes that do not fit, a ``num_prefix`` that leaves no patch, a gain with dropout.
             NoGradientError: See :meth:`report`.
         """
         out = self._attend(q, k, v, bias=bias, gain=gain, num_prefix=num_prefix)
@@ -127,14 +127,14 @@ class WatchableAttention(nn.Module):
             )
             self.report(similarity)
             return out
-        check_num_prefix(num_prefix, q, k)
+        q, k, v = checked_inputs(q, k, v, num_prefix)
         dropout = self.attn_drop_rate if self.training else 0.0
         if gain is not None:
             if dropout > 0:
                 raise ValueError(
                     f'attn_drop_rate={dropout}: attention with a gain has no dropout; set it to 0.0'
                 )
-            return gained_attention(q, k, v, gain, scale=self.scale, bias=bias)
+            return blockwise_attention(q, k, v, scale=self.scale, bias=bias, gain=gain)[0]
         if bias is not None:
             bias = as_score_tensor('bias', bias, (*q.shape[:3], k.shape[2]), q.device).to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=self.scale)
@@ -153,6 +153,10 @@ class WatchableAttention(nn.Module):
             )
         for sink in self._sinks:
             sink.append(similarity)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a file of it holds: nobody listens to a copy."""
+        return {**self.__dict__, '_sinks': [], '_observers': []}
 
     def start_listening(self, sink: list[Tensor]) -> None:
         """From now on the similarity of each pass is appended to ``sink`` too."""

@@ -109,8 +109,9 @@ class BlockwiseAttention(torch.autograd.Function):
                         num_queries=q.shape[2] - options.num_prefix,
                     )
                 for rows in plan.blocks():
-                    with torch.set_grad_enabled(bool(parameters)):
+                    with torch.set_grad_enabled(options.row_gain is not None):
                         blocks.start_block(rows)
+                    grads.check_gain(blocks)
                     grad_rows = (
                         None if grad_out is None else grad_out[entries, :, rows].to(v_transposed.dtype)
                     )

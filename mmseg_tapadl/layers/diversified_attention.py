@@ -71,7 +71,7 @@ def diversified_attention(
             may be learned. Or a function ``gain(rows)`` of a slice of the N queries that returns that part,
             broadcastable to (B, H, n, M): it is called block by block, and again in the backward pass, so it
             must return the same each time; gradients reach every parameter (any leaf of autograd) from which it
-            computes what it returns for the first block.
+            computes what it returns. These must be the same for all rows; others end the backward pass with an error.
         num_prefix: How many of the first queries and of the first keys are no patches (class token, registers).
             They attend and are attended to as ever, but the similarity is that of the patch queries over
             the patch keys, from P as it is.
@@ -86,26 +86,12 @@ def diversified_attention(
         ValueError: Shapes, dtypes or devices that do not agree, an empty axis, a threshold that is not positive,
             a bias or gain that does not broadcast, a ``num_prefix`` that leaves no patch.
     """
-    q, k, v = (to_autocast_dtype(x) for x in (q, k, v))
-    check_attention_inputs(q, k, v)
+    q, k, v = checked_inputs(q, k, v, num_prefix)
     if not threshold > 0:
         raise ValueError(f'threshold must be above 0, got {threshold}')
-    check_num_prefix(num_prefix, q, k)
     return blockwise_attention(
         q, k, v, scale=scale, bias=bias, gain=gain, threshold=threshold, num_prefix=num_prefix
     )
-
-
-def gained_attention(
-    q: Tensor, k: Tensor, v: Tensor, gain: Gain, *, scale: float | None = None, bias: Tensor | None = None
-) -> Tensor:
-    """Softmax attention with a gain, without an N x M matrix in memory and without the similarity.
-
-    The arguments, the attended values and the errors are those of :func:`diversified_attention`.
-    """
-    q, k, v = (to_autocast_dtype(x) for x in (q, k, v))
-    check_attention_inputs(q, k, v)
-    return blockwise_attention(q, k, v, scale=scale, bias=bias, gain=gain)[0]
 
 
 def blockwise_attention(
@@ -119,7 +105,7 @@ def blockwise_attention(
     threshold: float | None = None,
     num_prefix: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Both results for checked q, k and v; without a threshold the similarity is empty."""
+    """Both results for q, k and v of :func:`checked_inputs`; without a threshold the similarity is empty."""
     shape = (*q.shape[:3], k.shape[2])
     bias = None if bias is None else as_score_tensor('bias', bias, shape, q.device)
     row_gain = None
@@ -127,6 +113,10 @@ def blockwise_attention(
     if isinstance(gain, Tensor):
         gain = as_score_tensor('gain', gain, shape, q.device)
     elif gain is not None:
+        if not callable(gain):
+            raise ValueError(
+                f'gain must be a tensor or a function of a slice of the queries, got {type(gain).__name__}'
+            )
         row_gain = RowGain(gain, q, k.shape[2])
         parameters = row_gain.parameters(slice(0, BlockPlan(q, k.shape[2]).rows_at_once))
         gain = None
@@ -139,10 +129,23 @@ def blockwise_attention(
     return BlockwiseAttention.apply(q, k, v, bias, gain, options, *parameters)
 
 
+def checked_inputs(q: Tensor, k: Tensor, v: Tensor, num_prefix: int) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v, cast as autocast would cast them.
+
+    Raises:
+        ValueError: They do not fit together, or so many prefix tokens leave no patch.
+    """
+    q, k, v = (to_autocast_dtype(x) for x in (q, k, v))
+    check_attention_inputs(q, k, v)
+    check_num_prefix(num_prefix, q, k)
+    return q, k, v
+
+
 def to_autocast_dtype(x: Tensor) -> Tensor:
     """Casts as ``scaled_dot_product_attention`` would under autocast: all but float64."""
     device = x.device.type
-    if torch.is_autocast_enabled(device) and x.is_floating_point() and x.dtype != torch.float64:
+    is_cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if is_cast and x.is_floating_point() and x.dtype != torch.float64:
         return x.to(torch.get_autocast_dtype(device))
     return x
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 
 def as_score_tensor(name: str, tensor: Tensor, shape: Sequence[int], device: torch.device) -> Tensor:
@@ -15,6 +16,8 @@ def as_score_tensor(name: str, tensor: Tensor, shape: Sequence[int], device: tor
     Raises:
         ValueError: It is no floating-point tensor, lies on another device, or does not broadcast.
     """
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f'{name} must be a tensor, got {type(tensor).__name__}')
     if not tensor.is_floating_point():
         hint = (
             '; a mask of allowed keys becomes one by torch.where(mask, 0.0, -inf)' if name == 'bias' else ''
@@ -67,15 +70,19 @@ class RowGain:
         Raises:
             ValueError: The function returns no tensor, or one that does not broadcast to (B, H, n, M).
         """
-        gain = self.function(rows)
-        if not isinstance(gain, Tensor):
-            raise ValueError(f'gain(rows) must return a tensor, got {type(gain).__name__}')
         shape = (*self.shape[:2], rows.stop - rows.start, self.shape[3])
-        return as_score_tensor('gain', gain, shape, self.device)
+        return as_score_tensor('gain(rows)', self.function(rows), shape, self.device)
 
     def parameters(self, rows: slice) -> list[Tensor]:
         """The leaves of autograd from which the gain of these rows is computed, and that ask for a gradient."""
         return leaves_of(self(rows)) if torch.is_grad_enabled() else []
+
+
+def same_leaves(tensor: Tensor, leaves: Sequence[Tensor]) -> bool:
+    """Whether every leaf of autograd from which a tensor was computed is among these."""
+    # A leaf that was saved for the backward pass may come back as another object with the same node.
+    known = {get_gradient_edge(leaf).node for leaf in leaves}
+    return all(get_gradient_edge(leaf).node in known for leaf in leaves_of(tensor))
 
 
 def leaves_of(tensor: Tensor) -> list[Tensor]:

@@ -90,6 +90,16 @@ WATCHED = {
 }
 
 
+def check_attention(attention: nn.Module) -> None:
+    """Raises :class:`InputError` for an attention that is not exactly of one of the classes in ``WATCHED``."""
+    if type(attention) not in WATCHED:
+        names = ', '.join(cls.__name__ for cls in WATCHED)
+        raise InputError(
+            f'{type(attention).__name__}: an attention that is not known here (known: {names}), so it can be neither '
+            'watched nor kept exactly'
+        )
+
+
 def make_watchable(attention: nn.Module, *, num_prefix: int) -> None:
     """Turns one of timm's attention modules into its watched subclass, in place: the same parameters and keys.
 
@@ -100,12 +110,7 @@ def make_watchable(attention: nn.Module, *, num_prefix: int) -> None:
     Raises:
         InputError: Another class: what it computes is not known here.
     """
-    if type(attention) not in WATCHED:
-        names = ', '.join(cls.__name__ for cls in WATCHED)
-        raise InputError(
-            f'{type(attention).__name__}: an attention that is not known here (known: {names}), so it can be neither '
-            'watched nor kept exactly'
-        )
+    check_attention(attention)
     attention.__class__ = WATCHED[type(attention)]
     attention.core = WatchableAttention(attn_drop_rate=attention.attn_drop.p)
     attention.num_prefix = num_prefix

@@ -127,7 +127,8 @@ def test_layer_wise_decay_trains_and_resumes(folder):
     decayed = config(
         folder,
         'decayed',
-        last="optim_wrapper = dict(constructor='EncoderLayerDecayConstructor', paramwise_cfg=dict("
+        # As mmseg's users write it for its own encoders.
+        last="optim_wrapper = dict(constructor='LearningRateDecayOptimizerConstructor', paramwise_cfg=dict("
         "decay_rate=0.8, decay_type='layer_wise', num_layers=4))\n",
     )
     run = train_here(

@@ -206,6 +206,20 @@ def test_a_deep_copy_is_watched_by_the_copy_of_its_watch():
     assert all(a is not b for a, b in zip(model.watch.attentions, duplicate.watch.attentions, strict=True))
 
 
+def test_a_copy_made_while_a_watch_listens_is_not_heard():
+    encoder = Encoder()
+    with AttentionWatch(encoder).listening() as similarities:
+        encoder(tokens())
+        duplicate = copy.deepcopy(encoder)
+        duplicate(tokens())
+        assert len(similarities) == 3
+        encoder(tokens())
+    assert len(similarities) == 6
+    with AttentionWatch(duplicate).listening() as own:
+        duplicate(tokens())
+    assert len(own) == 3
+
+
 def test_dropout_of_the_attention_is_torch_dropout_and_only_in_training():
     q, k, v = random_attention_inputs(1, 2, 9, 11, 4)
     core = WatchableAttention(attn_drop_rate=0.5)
@@ -288,6 +302,26 @@ def test_armed_it_takes_bias_gain_and_prefix():
 
 @pytest.mark.parametrize('armed', [True, False])
 @pytest.mark.parametrize(
+    ('number', 'wrong', 'message'),
+    [
+        (0, torch.zeros(2, 9, 4), r'q must be .*\(2, 9, 4\)'),
+        (1, torch.zeros(2, 3, 11, 4), r'k must agree with q .*\(2, 3, 11, 4\)'),
+        (2, torch.zeros(2, 2, 10, 4), r'v must agree with k .*\(2, 2, 10, 4\)'),
+        (1, torch.zeros(2, 2, 11, 4).double(), r'k must have the dtype of q, .*float64'),
+    ],
+)
+def test_inputs_that_do_not_fit(number, wrong, message, armed):
+    core = WatchableAttention()
+    if armed:
+        AttentionWatch(core)
+    inputs = random_attention_inputs(2, 2, 9, 11, 4)
+    inputs[number] = wrong
+    with pytest.raises(ValueError, match=message):
+        core(*inputs)
+
+
+@pytest.mark.parametrize('armed', [True, False])
+@pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         (dict(num_prefix=9), 'num_prefix must be from 0 to 8, .* got 9'),
@@ -309,3 +343,29 @@ def test_a_gain_with_dropout_is_refused_in_training():
     with pytest.raises(ValueError, match=r'attn_drop_rate=0\.1: attention with a gain has no dropout'):
         core(q, k, v, gain=terms()[1])
     core.eval()(q, k, v, gain=terms()[1])
+
+
+def test_it_compiles_without_a_graph_break():
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias, self.gain = (nn.Parameter(term) for term in terms())
+            self.core = WatchableAttention()
+
+        def forward(self, *inputs):
+            return self.core(*inputs, bias=self.bias, gain=self.gain, num_prefix=2)
+
+    layer = Layer()
+    watch = AttentionWatch(layer, threshold=1.2)
+    torch.compiler.reset()
+    inputs = random_attention_inputs(2, 2, 9, 11, 4)
+    results = []
+    for function in (torch.compile(layer, backend='eager', fullgraph=True), layer):
+        layer.zero_grad()
+        with watch.listening() as similarities:
+            out = function(*inputs)
+        (out.square().sum() + similarities[0].sum()).backward()
+        results.append([out, *similarities, layer.bias.grad, layer.gain.grad])
+    assert results[0][1].min() > 0
+    for own, expected in zip(*results, strict=True):
+        torch.testing.assert_close(own, expected)

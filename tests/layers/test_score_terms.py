@@ -206,6 +206,35 @@ def test_a_gain_by_rows_may_be_any_function():
     torch.testing.assert_close(own, weight.grad, rtol=1e-10, atol=1e-10)
 
 
+def test_a_gain_by_rows_may_be_a_part_of_what_was_computed_before():
+    inputs = random_attention_inputs(*SHAPE, dtype=torch.float64)
+    weight = normal(HEADS, QUERIES, KEYS).requires_grad_()
+    grads = []
+    for by_rows in (True, False):
+        gain = weight.sigmoid()[None]  # its graph is that of every block
+        function = (lambda rows, gain=gain: gain[:, :, rows]) if by_rows else gain
+        with blocks_of(1000):
+            out, similarity = diversified_attention(*inputs, gain=function)
+            (out.square().sum() + similarity.sum() + gain.sum()).backward()
+        grads.append(weight.grad)
+        weight.grad = None
+    torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('first_learns', [True, False])
+def test_a_gain_by_rows_of_parameters_that_the_first_rows_do_not_know_is_refused(first_learns):
+    inputs = random_attention_inputs(*SHAPE, dtype=torch.float64)
+    weights = [normal(KEYS).requires_grad_(first_learns or i > 9) for i in range(QUERIES)]
+    with blocks_of(1000):
+        out, _ = diversified_attention(
+            *(x.requires_grad_() for x in inputs), gain=lambda rows: torch.stack(weights[rows])
+        )
+        with pytest.raises(
+            ValueError, match=r'^gain\(rows\) of queries \d+ to \d+ depends on parameters that the first'
+        ):
+            out.sum().backward()
+
+
 def test_a_gain_by_rows_in_a_checkpointed_and_copied_module():
     class Layer(nn.Module):
         def __init__(self):
@@ -309,8 +338,13 @@ def wrong(**arguments):
             r'^bias must be floating point, got torch.bool; a mask of allowed',
         ),
         (wrong(bias=torch.zeros(6, device='meta')), r'^bias must be on the device of q, cpu, got meta'),
-        (wrong(gain=lambda rows: torch.zeros(1, 2, 4, 6)), r'^gain must broadcast to .* \(1, 2, 4, 6\)'),
-        (wrong(gain=lambda rows: 2.0), r'^gain\(rows\) must return a tensor, got float'),
+        (
+            wrong(gain=lambda rows: torch.zeros(1, 2, 4, 6)),
+            r'^gain\(rows\) must broadcast to .* \(1, 2, 4, 6\)',
+        ),
+        (wrong(gain=lambda rows: 2.0), r'^gain\(rows\) must be a tensor, got float'),
+        (wrong(gain=2.0), r'^gain must be a tensor or a function .*, got float'),
+        (wrong(bias=2.0), r'^bias must be a tensor, got float'),
         (wrong(num_prefix=5), r'^num_prefix must be from 0 to 4, .* 5 queries and 6 keys, got 5'),
         (wrong(num_prefix=-1), r'^num_prefix must be from 0 to 4, .* got -1'),
         (wrong(num_prefix=1.0), r'^num_prefix must be from 0 to 4, .* got 1\.0'),

@@ -28,7 +28,7 @@ def test_it_is_timms_function(name):
 
 @pytest.mark.parametrize(
     ('name', 'message'),
-    [('vit_dlittle_patch16_reg1_gap_256', 'DiffAttention'), ('convnext_atto', 'no plain vision transformer'),
+    [('vit_dlittle_patch16_reg1_gap_256', 'DiffAttention'), ('vit_small_patch16_18x2_224', 'ParallelThingsBlock'), ('convnext_atto', 'no plain vision transformer'),
      ('test_vit_relpos', 'no plain vision transformer')],
 )  # fmt: skip
 def test_what_it_would_not_compute_exactly_is_refused(name, message):

@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import mmseg_tapadl.register  # noqa: F401
-from mmseg_tapadl.layers import TokenAwareAvgPool, WatchableAttention
+from mmseg_tapadl.layers import AttentionWatch, TokenAwareAvgPool, WatchableAttention
 from mmseg_tapadl.models import TimmViT
 from mmseg_tapadl.utils import InputError
 from tests.models.builders import batch, build_segmentor, total
@@ -191,7 +191,10 @@ def test_a_copy_calls_its_own_pooling():
         (dict(model='vit_smal_patch16_224'), 'no model of this name; near: .*vit_small_patch16_224'),
         (dict(model='vit_small_patch14_dinov2.nope'), "no weights with the tag 'nope'; its tags: lvd142m"),
         (dict(model='convnext_tiny'), 'neither TAP nor ADL'),
-        (dict(model='vit_dpwee_patch16_reg1_gap_256'), 'DiffParallelScalingBlock'),
+        (dict(model='vit_dpwee_patch16_reg1_gap_256'), "model='vit_dpwee.*': DiffParallelScalingBlock"),
+        (dict(model='vit_dlittle_patch16_reg1_gap_256'), "model='vit_dlittle.*': DiffAttention"),
+        (dict(model=SMALL, drop_path_rate=1.0), r'drop_path_rate=1\.0: it must be from 0 to below 1'),
+        (dict(model=SMALL, attn_drop_rate=-0.1), r'attn_drop_rate=-0\.1: it must be from 0 to below 1'),
         (dict(model='eva02_tiny_patch14_224', out_indices=(3, 12)), r'out_indices=\(3, 12\).*blocks 0 to 11'),
         (dict(model=SMALL, out_indices=()), r'out_indices=\(\)'),
         (dict(model=SMALL, out_indices=(5, 3)), 'ascending'),
@@ -209,6 +212,21 @@ def test_bad_input_is_named(arguments, message):
 def test_post_norm_blocks_are_refused():
     with pytest.raises(InputError, match='ResPostBlock: it norms after the attention'):
         TimmViT('vit_base_patch16_rpn_224')
+
+
+def test_it_is_built_in_another_default_precision():
+    torch.set_default_dtype(torch.float64)
+    try:
+        encoder = TimmViT(SMALL, out_indices=(1,))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert encoder(torch.zeros(1, 3, 16, 16, dtype=torch.float64))[0].dtype == torch.float64
+
+
+def test_without_memory_it_has_the_shapes_of_its_features():
+    with torch.device('meta'):
+        encoder = TimmViT(SMALL, out_indices=(1,)).eval()
+        assert encoder(torch.zeros(1, 3, 33, 16))[0].shape == (1, 64, 3, 1)
 
 
 def segmentor(**changes) -> dict:
@@ -262,19 +280,32 @@ def test_a_segmentor_that_cannot_be_is_refused(changes, message):
         MODELS.build(segmentor(**changes))
 
 
-def test_another_normalisation_than_the_weights_is_told():
-    told: list[str] = []
+@pytest.fixture
+def told():
+    """The lines of the log, as they come."""
+    lines: list[str] = []
     logger = MMLogger.get_current_instance()
     handler = logging.Handler()
-    handler.emit = lambda record: told.append(record.getMessage())
+    handler.emit = lambda record: lines.append(record.getMessage())
     logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
+
+
+def test_another_normalisation_than_the_weights_is_told(told):
     MODELS.build(
         segmentor(
             data_preprocessor=dict(type='SegDataPreProcessor', mean=[0.0] * 3, std=[1.0] * 3, bgr_to_rgb=True)
         )
     )
-    logger.removeHandler(handler)
     assert f"the weights of '{SMALL}' expect RGB with mean=[127.5, 127.5, 127.5]" in ''.join(told)
+
+
+def test_a_final_norm_that_the_model_does_not_have_is_told(told):
+    TimmViT(SMALL, final_norm=True, out_indices=(1,))
+    assert told == []
+    TimmViT('test_vit2', final_norm=True, out_indices=(1,))
+    assert "final_norm=True: model='test_vit2' has no norm behind its last block" in ''.join(told)
 
 
 def test_layer_wise_decay():
@@ -324,9 +355,21 @@ def test_it_compiles_without_a_graph_break(name):
     encoder = TimmViT(name, tap=dict(num_branches=4), out_indices=(0,)).eval()
     torch.compiler.reset()
     compiled = torch.compile(encoder, backend='eager', fullgraph=True)
-    picture = torch.randn(1, 3, 48, 60)
+    picture = torch.randn(2, 3, 48, 60)
     with torch.no_grad():
         torch.testing.assert_close(compiled(picture)[0], encoder(picture)[0])
+    # In training too, with the watch.
+    watch = AttentionWatch(encoder.train(), threshold=1.0)
+    grads = []
+    for function in (compiled, encoder):
+        with watch.listening() as similarities:
+            feature = function(picture)[0]
+        assert len(similarities) == 1
+        (feature.square().mean() + similarities[0].mean()).backward()
+        grads.append([p.grad for p in encoder.parameters() if p.grad is not None])
+        encoder.zero_grad()
+    for own, expected in zip(*grads, strict=True):
+        torch.testing.assert_close(own, expected)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])

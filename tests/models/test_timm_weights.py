@@ -94,6 +94,18 @@ OTHERS = {
         lambda weights: weights | {'blocks.1.ls1.gamma': torch.ones(64)},
         r'1 with no place here: blocks\.1\.ls1\.gamma',
     ),
+    'of more blocks': (
+        lambda weights: weights | {'blocks.6.norm1.weight': torch.ones(64)},
+        r'1 with no place here: blocks\.6\.norm1\.weight',
+    ),
+    'patches of another size': (
+        lambda weights: weights | {'patch_embed.proj.weight': torch.ones(64, 3, 14, 14)},
+        r'1 of another shape: patch_embed\.proj\.weight \(64, 3, 14, 14\) for \(64, 3, 16, 16\)',
+    ),
+    'with registers': (
+        lambda weights: weights | {'reg_token': torch.ones(1, 4, 64)},
+        r'1 with no place here: reg_token',
+    ),
     'something else': (lambda weights: {'conv.weight': torch.zeros(2)}, 'missing: cls_token'),
 }
 

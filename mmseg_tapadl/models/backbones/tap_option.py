@@ -22,6 +22,6 @@ def num_tap_branches(tap: Mapping[str, Any] | None) -> int | None:
     if unknown:
         raise InputError(f'tap has no option {", ".join(sorted(unknown))}; valid: num_branches')
     num_branches = tap.get('num_branches', 4)
-    if not isinstance(num_branches, int) or num_branches < 1:
+    if not isinstance(num_branches, int) or isinstance(num_branches, bool) or num_branches < 1:
         raise InputError(f'tap.num_branches={num_branches!r}: it must be a whole number, 1 or more')
     return num_branches

@@ -8,12 +8,11 @@ Legend: B pictures, C channels, H x W pixels, p side of a patch, N tokens.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import timm
 import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
-from timm.models import Eva, VisionTransformer
+from timm.models import Eva
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,18 +22,24 @@ from mmseg_tapadl.checkpoints.wrapper_names import weights_of
 from mmseg_tapadl.layers import AttentionGrid, checkpoint_module, to_grid
 from mmseg_tapadl.layers.freezing import ALL_BUT_TAP, ENCODER, freeze
 from mmseg_tapadl.layers.timm_attention import make_watchable
-from mmseg_tapadl.layers.timm_block import add_pooling, check_block
+from mmseg_tapadl.layers.timm_block import add_pooling
 from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.models.backbones.timm_model import (
+    check_parts,
+    check_rate,
+    check_same_function,
+    chosen_blocks,
+    create_vit,
+    probe_picture,
+    tell_missing_norm,
+)
 from mmseg_tapadl.models.backbones.timm_names import check_timm_name, normalisation_of, tag_in, tags_of
 from mmseg_tapadl.models.backbones.timm_weights import fetch_weights, fitted_weights
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
 DEFAULT_MODEL = 'vit_small_patch14_reg4_dinov2'
-NUM_FEATURES = 4
-# Of the features' spread: what another order of sums may change.
-PROBE_TOLERANCE = 1e-5
 
 
 @MODELS.register_module()
@@ -60,7 +65,8 @@ class TimmViT(LayeredEncoder, BaseModule):
         frozen: Train the pooling only; the rest gets no gradient and stays in evaluation mode.
         out_indices: Blocks whose output is a feature, ascending from 0; ``None`` takes four, evenly spaced, ending
             with the last.
-        final_norm: Norm the features with the model's last norm.
+        final_norm: Norm the features with the norm behind the model's last block. Some models (EVA-02, C-RADIO,
+            Perception Encoder) have none there; then the features stay as they are, and a line says so.
         attn_drop_rate: Dropout of the attention; the attention diversification loss needs 0.
         drop_path_rate: Probability that a residual branch of the last block is dropped, rising from 0 at the first.
         with_cp: Activation checkpointing: keeps a block's input only and computes the rest again in the backward pass.
@@ -69,7 +75,7 @@ class TimmViT(LayeredEncoder, BaseModule):
 
     Raises:
         InputError: An unknown name (with near misses), a model without plain attention, post-norm or parallel blocks,
-            indices that are no blocks, an attention that would not be timm's own function.
+            indices that are no blocks, rates that are none, an attention that would not be timm's own function.
     """
 
     def __init__(
@@ -90,6 +96,8 @@ class TimmViT(LayeredEncoder, BaseModule):
         super().__init__(init_cfg=init_cfg)
         num_branches = num_tap_branches(tap)
         self.name = check_timm_name(model)
+        for name, rate in (('attn_drop_rate', attn_drop_rate), ('drop_path_rate', drop_path_rate)):
+            check_rate(name, rate)
         self.pretrained = pretrained_source(pretrained, init_cfg)
         self.frozen = frozen
         self.with_cp = with_cp
@@ -97,16 +105,18 @@ class TimmViT(LayeredEncoder, BaseModule):
         vit = create_vit(
             self.name, dynamic_img_size=True, attn_drop_rate=attn_drop_rate, drop_path_rate=drop_path_rate
         )
-        self.out_indices = chosen_blocks(out_indices, len(vit.blocks), model)
+        self.depth = len(vit.blocks)  # before the later ones are left out
+        self.out_indices = chosen_blocks(out_indices, self.depth, model)
         self.patch_size: int = vit.patch_embed.feat_ratio()
         self.embed_dim: int = vit.embed_dim
         self.num_prefix: int = vit.num_prefix_tokens
         self.feature_channels = [self.embed_dim] * len(self.out_indices)
 
-        for block in vit.blocks:
-            check_block(block)
+        check_parts(vit, model)
+        if final_norm:
+            tell_missing_norm(vit, model)
         vit.eval()
-        picture = probe_picture(self.patch_size)
+        picture = probe_picture(vit, self.patch_size)
         with torch.no_grad():
             expected = vit.forward_intermediates(
                 picture, indices=list(self.out_indices), norm=final_norm, intermediates_only=True
@@ -168,7 +178,7 @@ class TimmViT(LayeredEncoder, BaseModule):
         Raises:
             InputError: Weights of another model.
         """
-        fitted = fitted_weights(self.model, weights_of(checkpoint), source=source)
+        fitted = fitted_weights(self.model, weights_of(checkpoint), depth=self.depth, source=source)
         return {f'model.{key}': value for key, value in fitted.items()}
 
     @property
@@ -236,24 +246,6 @@ class TimmViT(LayeredEncoder, BaseModule):
         return block(x, *inputs)
 
 
-def create_vit(name: str, **options: Any) -> VisionTransformer | Eva:
-    """timm's model of this name with random weights.
-
-    Raises:
-        InputError: It is none of timm's plain vision transformers.
-    """
-    try:
-        made: Any = timm.create_model(name, **options)
-    except TypeError:  # the options are those of vision transformers
-        made = None
-    if not isinstance(made, (VisionTransformer, Eva)):
-        raise InputError(
-            f"model='{name}' is none of timm's plain vision transformers (VisionTransformer, Eva): without their attention "
-            'over patches it can be used with neither TAP nor ADL; take it through an encoder of mmseg or mmpretrain'
-        )
-    return made
-
-
 def pretrained_source(pretrained: bool | str | None, init_cfg: Mapping[str, Any] | None) -> bool | str | None:
     """The source of the weights; ``init_cfg``, which ``--pretrained`` sets, wins."""
     if init_cfg is None:
@@ -265,44 +257,3 @@ def pretrained_source(pretrained: bool | str | None, init_cfg: Mapping[str, Any]
     ):
         raise InputError(f"init_cfg={init_cfg}: only dict(type='Pretrained', checkpoint=FILE) is known here")
     return init_cfg['checkpoint']
-
-
-def chosen_blocks(out_indices: Sequence[int] | None, depth: int, model: str) -> tuple[int, ...]:
-    """The blocks whose outputs are features.
-
-    Raises:
-        InputError: None, or one that the model does not have, or not ascending.
-    """
-    if out_indices is None:
-        count = min(NUM_FEATURES, depth)
-        return tuple((i + 1) * depth // count - 1 for i in range(count))
-    chosen = list(out_indices) if isinstance(out_indices, Sequence) else []
-    numbers = all(isinstance(i, int) and not isinstance(i, bool) for i in chosen)
-    if not chosen or not numbers or chosen != sorted(set(chosen)) or chosen[0] < 0 or chosen[-1] >= depth:
-        raise InputError(
-            f"out_indices={out_indices}: model='{model}' has blocks 0 to {depth - 1}; give some of them, ascending"
-        )
-    return tuple(chosen)
-
-
-def probe_picture(patch_size: int) -> Tensor:
-    """A picture of 2 x 3 patches, (1, 3, 2p, 3p), the same each time and without drawing a random number."""
-    height, width = 2 * patch_size, 3 * patch_size
-    wave = torch.sin(torch.arange(3 * height * width, dtype=torch.float32, device='cpu') * 0.7)
-    return wave.reshape(1, 3, height, width)
-
-
-def check_same_function(model: str, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
-    """Compares the encoder's features with timm's own.
-
-    Raises:
-        InputError: They differ by more than rounding: something in this model is not known here.
-    """
-    for feature, expected in zip(ours, theirs, strict=True):
-        difference = float((feature - expected).abs().max())
-        spread = float(expected.std())
-        if not difference <= PROBE_TOLERANCE * max(spread, 1.0):
-            raise InputError(
-                f"model='{model}': this encoder's features differ from timm's own by {difference:.1e} (their spread is "
-                f'{spread:.1e}); something in it is not known here, so it is refused'
-            )

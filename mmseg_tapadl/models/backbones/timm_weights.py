@@ -17,6 +17,9 @@ from mmseg_tapadl.utils.errors import InputError
 _SHOWN = 4
 # What a file of timm's weights need not hold: this project's own part, which starts as nearly the identity.
 _OWN_PART = '.dilation_predictor.'
+# Parts of timm's models that act before the blocks, so that a feature of a model that has them is another.
+_IN_FRONT = ('patch_embed', 'pos_embed', 'cls_token', 'dist_token', 'reg_token', 'norm_pre', 'rope')
+_KERNEL = 'patch_embed.proj.weight'
 _REACHABLE_WITHIN = 10.0
 
 
@@ -68,23 +71,30 @@ def _unreachable() -> str | None:
     return None
 
 
-def fitted_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
+def fitted_weights(
+    model: nn.Module, weights: Mapping[str, Tensor], *, depth: int, source: str
+) -> dict[str, Tensor]:
     """The weights that a model of timm's takes, by its keys; positions are resampled to its grid as timm does.
 
     Args:
         model: timm's model. What it no longer has (classifier, later blocks, final norm) is left out.
         weights: By timm's keys, or those of the original release where timm converts them; behind a prefix, as
             wrappers leave one, or as part of a whole segmenter. Pooling (TAP) is taken where it fits.
+        depth: Number of blocks that the model has in timm; it may have fewer here.
         source: Names them in errors.
 
     Raises:
-        InputError: Weights of another architecture: with the keys that are missing, of another shape, or would be
-            lost although their block is kept.
+        InputError: Weights of another architecture: with the keys that are missing, of another shape, or that act on a
+            feature and have no place.
     """
     own = model.state_dict()
     prefix = prefix_before(weights, own)
     bare = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    fitted = _converted_by_timm(model, bare, source)
+    fitted = dict(_converted_by_timm(model, bare, source))
+    if _KERNEL in bare and bare[_KERNEL].dim() == 4:
+        fitted[_KERNEL] = bare[
+            _KERNEL
+        ]  # timm resamples it to patches of another size, which are another model's
     needed = [key for key in own if _OWN_PART not in key]
     missing = [key for key in needed if key not in fitted]
     misshapen = [
@@ -92,8 +102,8 @@ def fitted_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: s
         for key in needed
         if key in fitted and fitted[key].shape != own[key].shape
     ]
-    kept = tuple({'.'.join(key.split('.')[:2]) + '.' for key in own if key.startswith('blocks.')})
-    lost = [key for key in fitted if key not in own and key.startswith(kept) and _OWN_PART not in key]
+    left_out = range(len(model.blocks), depth)  # type: ignore[arg-type]
+    lost = [key for key in fitted if key not in own and _acts_on_features(key, left_out)]
     kinds = {'missing': missing, 'of another shape': misshapen, 'with no place here': lost}
     faults = [f'{len(keys)} {kind}: {", ".join(keys[:_SHOWN])}' for kind, keys in kinds.items() if keys]
     if faults:
@@ -101,6 +111,20 @@ def fitted_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: s
     return {
         key: fitted[key] for key, value in own.items() if key in fitted and fitted[key].shape == value.shape
     }
+
+
+def _acts_on_features(key: str, left_out: range) -> bool:
+    """Whether a weight of timm's is one of those without which a feature is another one.
+
+    Args:
+        key: Its name.
+        left_out: The blocks after the last feature.
+    """
+    part, _, rest = key.partition('.')
+    if part == 'blocks':
+        number = rest.partition('.')[0]
+        return not (number.isdigit() and int(number) in left_out) and _OWN_PART not in key
+    return part in _IN_FRONT
 
 
 def _converted_by_timm(model: nn.Module, weights: dict[str, Tensor], source: str) -> Mapping[str, Any]:
