@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--pictures',
         metavar='FILE_OR_DIR',
-        help="to compare on, the first three (default: the config's test set, else a painted one)",
+        help="to compare on, up to three of them (default: the config's test set, else a painted one)",
     )
     parser.add_argument(
         '--data',

@@ -11,6 +11,8 @@ from typing import Any
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
+from mmseg_tapadl.utils.dataset_tree import keyed_leaves
+
 SPLITS = ('train', 'val', 'test')
 MISSING: Any = object()
 
@@ -63,18 +65,9 @@ def data_sets(cfg: Any, split: str) -> list[Part]:
     """The data sets of a split that hold pictures, looked for in wrappers (joined, repeated, balanced, mixed)."""
     loader = cfg.get(f'{split}_dataloader') or {}
     dataset = loader.get('dataset')
-    return list(_leaves(f'{split}_dataloader.dataset', dataset)) if isinstance(dataset, dict) else []
-
-
-def _leaves(key: str, dataset: dict) -> Iterator[Part]:
-    if isinstance(dataset.get('datasets'), (list, tuple)):
-        for number, part in enumerate(dataset['datasets']):
-            if isinstance(part, dict):
-                yield from _leaves(f'{key}.datasets.{number}', part)
-    elif isinstance(dataset.get('dataset'), dict):
-        yield from _leaves(f'{key}.dataset', dataset['dataset'])
-    else:
-        yield Part(key, dataset, DATASETS)
+    if not isinstance(dataset, dict):
+        return []
+    return [Part(key, leaf, DATASETS) for key, leaf in keyed_leaves(f'{split}_dataloader.dataset', dataset)]
 
 
 def transforms(cfg: Any, split: str) -> list[Part]:

@@ -13,6 +13,8 @@ from mmseg_tapadl.utils import SampleError
 # What nearly every label map calls void, and the last of Cityscapes' labelIds, which are often taken for train ids.
 _USUAL_VOID, _LAST_LABEL_ID = 255, 33
 INTERSECT, PREDICTED, LABELLED = 0, 1, 2
+NO_CLASS = -1
+"""A prediction that is none of the data set's classes: wrong whatever the label is."""
 
 
 class Percentages(NamedTuple):
@@ -118,20 +120,22 @@ def confusion_matrix(guess: torch.Tensor, target: torch.Tensor, num_classes: int
     """How many pixels of each class were predicted as which.
 
     Args:
-        guess: (N,) int64, predictions, 0 to C - 1.
+        guess: (N,) int64, predictions, 0 to C - 1, or :data:`NO_CLASS`.
         target: (N,) int64, labels, 0 to C - 1.
         num_classes: C.
 
     Returns:
-        (C, C) int64: rows are labels, columns predictions.
+        (C, C + 1) int64: rows are labels, columns predictions, the last those that are no class.
     """
-    counts = torch.bincount(target * num_classes + guess, minlength=num_classes * num_classes)
-    return counts.cpu().numpy().reshape(num_classes, num_classes)
+    columns = num_classes + 1
+    column = torch.where(guess == NO_CLASS, num_classes, guess)
+    counts = torch.bincount(target * columns + column, minlength=num_classes * columns)
+    return counts.cpu().numpy().reshape(num_classes, columns)
 
 
 def counts_of_confusion(confusion: np.ndarray) -> np.ndarray:
-    """The (3, C) counts of :func:`class_counts` from a confusion matrix (C, C)."""
-    return np.stack([confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)])
+    """The (3, C) counts of :func:`class_counts` from a confusion matrix (C, C + 1)."""
+    return np.stack([confusion.diagonal(), confusion.sum(axis=0)[:-1], confusion.sum(axis=1)])
 
 
 def percentages(counts: np.ndarray | torch.Tensor) -> Percentages:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_tapadl.evaluation.class_counts import confusion_matrix, counted_pixels
+from mmseg_tapadl.evaluation.class_counts import NO_CLASS, confusion_matrix, counted_pixels
 from mmseg_tapadl.evaluation.confidence import ConfidenceCounts, levels_of
 from mmseg_tapadl.evaluation.probabilities import check_probabilities, confidence_and_error, squared_error
 from mmseg_tapadl.utils import SampleError
@@ -19,7 +19,7 @@ class PictureScore(NamedTuple):
     """The counts of one picture.
 
     Attributes:
-        confusion: (C, C) int64, rows are labels.
+        confusion: (C, C + 1) int64, rows are labels; the last column holds predictions that are no class.
         confidence: None where the model does not tell.
     """
 
@@ -52,7 +52,7 @@ def score_picture(
     """Counts one picture. Of the last three, the first that is given is used.
 
     Args:
-        predicted: (H, W), class numbers.
+        predicted: (H, W), class numbers, or ``NO_CLASS`` where the model chose what the data set does not have.
         labelled: (H, W), class numbers or ``ignore_index``.
         num_classes: C.
         ignore_index: Label value whose pixels do not count.
@@ -74,7 +74,7 @@ def score_picture(
         source=source,
         void_source=void_source,
     )
-    if guess.numel() and (int(guess.max()) >= num_classes or int(guess.min()) < 0):
+    if guess.numel() and (int(guess.max()) >= num_classes or int(guess.min()) < NO_CLASS):
         raise SampleError(
             f'{source}: class {int(guess.max())} was predicted, the data set has {num_classes} (0 to {num_classes - 1})'
         )

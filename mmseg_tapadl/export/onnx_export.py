@@ -5,7 +5,7 @@ import importlib.metadata
 import io
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
+from mmseg.registry import MODELS
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
-from mmseg_tapadl.checkpoints.loaded_model import build_loaded_model
 from mmseg_tapadl.export.pictures import classes_of
 from mmseg_tapadl.export.proof import Proof, check_proof, prove
 from mmseg_tapadl.export.whole_model import WholeModel
 from mmseg_tapadl.inference.names_and_colours import names_and_colours
 from mmseg_tapadl.inference.onnx_description import OnnxDescription
+from mmseg_tapadl.inference.predictor import build_segmentor
 from mmseg_tapadl.utils import InputError, sha256_of, shown, sync_folder, temporary_beside, write_json
 from mmseg_tapadl.version import __version__
 
@@ -63,17 +65,18 @@ def export_onnx(
     import mmseg_tapadl.register  # noqa: F401  what the config names
 
     out = Path(out)
+    _check_target(out, (checkpoint, config.filename))
     if not pictures:
         raise InputError('an export needs at least one picture to be proved with')
-    encoder = str(config.model.get('backbone', {}).get('type'))
-    if dynamic and encoder in STATIC_ONLY:
-        raise InputError(
-            f'{encoder} cannot be exported for any size ({STATIC_ONLY[encoder]}): leave --dynamic out, and export a file for '
-            'each size'
-        )
-    segmentor, meta = build_loaded_model(config, checkpoint, device='cpu')
-    model = WholeModel(segmentor).eval()
     side = size or pictures[0].shape[:2]
+    if min(side) < 1:
+        raise InputError(f'size {side[0]} x {side[1]}: height and width must be at least 1')
+    if dynamic:
+        _check_sizes_are_free((config.get('model') or {}).get('backbone') or {})
+    segmentor, meta = build_segmentor(config, checkpoint, device='cpu')
+    model = WholeModel(segmentor).eval()
+    if segmentor.test_cfg.get('mode') == 'slide':
+        print_log('the config tests with sliding windows; the exported file takes whole pictures', 'current')
     if data is not None:
         meta = classes_of(data)
     named = names_and_colours(meta, config, segmentor.num_classes)
@@ -114,6 +117,28 @@ def export_onnx(
     return proof
 
 
+def _check_target(out: Path, sources: Sequence[str | os.PathLike | None]) -> None:
+    """Refuses to write over a folder, over what is read, and over anything that is no ONNX file."""
+    if out.is_dir():
+        raise InputError(f'{shown(out)}: is a folder; name the file to write')
+    read = {os.path.realpath(source) for source in sources if source is not None}
+    if os.path.realpath(out) in read or (out.exists() and out.suffix != '.onnx'):
+        raise InputError(
+            f'{shown(out)}: is there and no .onnx file, so it is not overwritten; choose another name'
+        )
+
+
+def _check_sizes_are_free(backbone: Mapping[str, Any]) -> None:
+    kind = backbone.get('type')
+    encoder = MODELS.get(kind) if isinstance(kind, str) else kind
+    for name in (base.__name__ for base in getattr(encoder, '__mro__', ())):
+        if name in STATIC_ONLY:
+            raise InputError(
+                f'{encoder.__name__} cannot be exported for any size ({STATIC_ONLY[name]}): leave --dynamic out, and export a '
+                'file for each size'
+            )
+
+
 def _write_graph(
     model: WholeModel, file: Path, described: OnnxDescription, *, dynamic: bool, size: Sequence[int]
 ) -> None:
@@ -146,7 +171,13 @@ def _write_graph(
         raise InputError(f'torch cannot export the model {kind}: {shown(reason)}{hint}') from error
     assert program is not None
     program.model.metadata_props.update({**described.metadata(), 'made_by': f'mmseg_tapadl {__version__}'})
-    program.save(str(file), external_data=False)
+    try:
+        program.save(str(file), external_data=False)
+    except ValueError as error:  # of protobuf
+        reason = ' '.join(str(error).split())[:400]
+        raise InputError(
+            f'the model does not fit into one ONNX file, which may hold 2 GiB: {shown(reason)}'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The pictures that an exported file is compared on."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.datasets.named_data import SPLITS, read_data, read_splits
 from mmseg_tapadl.inference.label_files import load_picture
 from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils.dataset_tree import datasets_of_loaders
 
 COUNT = 3
 _PAINTED = (256, 512)
@@ -41,8 +44,15 @@ def pictures_to_compare_on(
             paths = _paths_of(config)
         except Exception:  # a data set that is not here fails in many ways
             paths = []
+    if not paths:
+        print_log(
+            'no picture of the test data is here, so the file is compared on a painted one; name real ones with --pictures',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return [_painted()]
     chosen = paths[:: max(1, len(paths) // COUNT)][:COUNT]
-    return [load_picture(path)[:, :, ::-1].copy() for path in chosen] or [_painted()]
+    return [load_picture(path)[:, :, ::-1].copy() for path in chosen]
 
 
 def classes_of(data: str | os.PathLike) -> dict[str, Any]:
@@ -51,22 +61,22 @@ def classes_of(data: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: There is no such data set, or it tells no classes.
     """
-    config = read_splits(data, used=())
-    dataset = next(
-        config[f'{split}_dataloader'].dataset for split in SPLITS if config.get(f'{split}_dataloader')
-    )
-    metainfo = DATASETS.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo
+    leaf = datasets_of_loaders(read_splits(data, used=()), SPLITS)[0]
+    metainfo = DATASETS.build({**leaf, 'pipeline': [], 'lazy_init': True}).metainfo
     if not metainfo.get('classes'):
         raise InputError(f'--data {data}: tells no names of its classes')
     return {'dataset_meta': dict(classes=metainfo['classes'], palette=metainfo.get('palette'))}
 
 
 def _paths_of(config: Config) -> list[str]:
-    dataset = DATASETS.build({**config.test_dataloader.dataset, 'pipeline': []})
-    paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
-    if not paths:
-        raise InputError('the data set holds no picture')
-    return [path for path in paths if Path(path).is_file()]
+    datasets = [DATASETS.build({**leaf, 'pipeline': []}) for leaf in datasets_of_loaders(config, ('test',))]
+    paths = [
+        dataset.get_data_info(index)['img_path'] for dataset in datasets for index in range(len(dataset))
+    ]
+    found = [path for path in paths if Path(path).is_file()]
+    if not found:
+        raise InputError(f'the data set has {len(paths)} pictures in its list and none on disk')
+    return found
 
 
 def _painted() -> np.ndarray:

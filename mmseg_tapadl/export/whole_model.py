@@ -16,7 +16,8 @@ class WholeModel(nn.Module):
         segmentor: An ``EncoderDecoder`` in evaluation mode.
 
     Raises:
-        InputError: A segmentor of another kind, or one whose pictures are padded before it sees them.
+        InputError: A segmentor of another kind, one without a logit for each class, or one whose pictures are padded
+            before it sees them or have not three channels.
     """
 
     mean: Tensor
@@ -28,6 +29,11 @@ class WholeModel(nn.Module):
             raise InputError(
                 f'{type(segmentor).__name__} cannot be exported: only EncoderDecoder and what is built on it can'
             )
+        if segmentor.out_channels != segmentor.num_classes:
+            raise InputError(
+                f'the head gives {segmentor.out_channels} logits for {segmentor.num_classes} classes; only a head with one for '
+                'each class can be exported'
+            )
         preprocessor = segmentor.data_preprocessor
         padding = {
             key: value for key, value in (getattr(preprocessor, 'test_cfg', None) or {}).items() if value
@@ -38,6 +44,10 @@ class WholeModel(nn.Module):
         # mmseg loads BGR and turns it round, or not, before mean and std, which are in the model's order.
         self.takes_rgb = bool(preprocessor._channel_conversion)
         normalised = preprocessor._enable_normalize
+        if normalised and preprocessor.mean.numel() != 3:
+            raise InputError(
+                f'data_preprocessor.mean has {preprocessor.mean.numel()} values; only pictures of three channels are exported'
+            )
         for name, neutral in (('mean', 0.0), ('std', 1.0)):
             values = (
                 getattr(preprocessor, name).view(1, 3, 1, 1)

@@ -1,7 +1,9 @@
 """Predictions that keep the contract of :mod:`mmseg_tapadl.inference.interface`, or an error with the picture's name."""
 
+import sysconfig
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -11,8 +13,14 @@ from torch import Tensor
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.utils import InputError, shown
 
-# Probabilities may have been half precision numbers on their way.
-_TOLERANCE = 1e-2
+# Probabilities may have been half precision numbers on their way: each is rounded, and the sum of many of them more so.
+_ROUNDING = 1e-3
+_ROUNDING_OF_SUM = 1e-2
+# Where Python, what is installed and this package lie; what is not below is the user's own.
+_NOT_THE_USERS = (
+    *(sysconfig.get_paths()[key] for key in ('stdlib', 'platstdlib', 'purelib', 'platlib')),
+    str(Path(__file__).resolve().parents[1]),
+)
 
 
 class PredictionError(InputError):
@@ -41,10 +49,15 @@ def checked_predictions(
     kept = [picture.copy() for picture in pictures]
     try:
         predictions = predictor.predict(pictures)
-    except Exception as error:
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a model that ends the program has failed, and is no reason to end with 0
         frames = traceback.extract_tb(error.__traceback__)
         # Where the user's own code stopped says more than the place in a library below it.
-        at = next((frame for frame in reversed(frames) if 'site-packages' not in frame.filename), frames[-1])
+        at = next(
+            (frame for frame in reversed(frames) if not frame.filename.startswith(_NOT_THE_USERS)), frames[-1]
+        )
         reason = ' '.join(str(error).split())
         raise PredictionError(
             f'{_names(names)}: the model failed ({shown(at.filename)}, line {at.lineno}): '
@@ -70,8 +83,11 @@ def check_prediction(
     prediction: Prediction, size: tuple[int, int], name: str, *, num_classes: int | None
 ) -> None:
     """Raises :class:`PredictionError` where a prediction of a picture of ``size`` (H, W) is not as agreed."""
+    if not isinstance(prediction, Prediction):
+        _refuse(name, f'{_kind(prediction)}; a Prediction is needed')
     labels = prediction.labels
-    if not isinstance(labels, Tensor) or labels.dtype == torch.bool or labels.is_floating_point():
+    whole = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.is_complex())
+    if not whole or labels.dtype == torch.bool:
         _refuse(name, f'labels of type {_kind(labels)}; whole numbers (an integer type) are needed')
     _check_size(labels, size, name, 'labels')
     low, high = (int(value) for value in torch.aminmax(labels.long()))
@@ -83,6 +99,7 @@ def check_prediction(
             + (f': there are {num_classes}, 0 to {num_classes - 1}' if num_classes is not None else ''),
         )
     if prediction.logits is not None:
+        _check_floating(prediction.logits, name, 'logits', 'floating values')
         _check_size(prediction.logits, size, name, 'logits', channels=num_classes)
         if bool(prediction.logits.isnan().any()):
             _refuse(name, 'logits that are NaN')
@@ -92,7 +109,7 @@ def check_prediction(
         _check_size(prediction.probabilities, size, name, 'probabilities', channels=num_classes)
         sums = prediction.probabilities.double().sum(dim=0)
         furthest = float(sums.flatten()[int((sums - 1).abs().argmax())])
-        if abs(furthest - 1) > _TOLERANCE:
+        if abs(furthest - 1) > _ROUNDING_OF_SUM:
             _refuse(name, f'probabilities that do not sum to 1 (a pixel has {furthest:.4g}); apply a softmax')
     if prediction.confidence is not None:
         _check_range(prediction.confidence, name, 'confidence')
@@ -113,16 +130,22 @@ def _check_size(
 
 
 def _check_range(values: Tensor, name: str, what: str) -> None:
-    if not isinstance(values, Tensor) or not values.is_floating_point():
-        _refuse(name, f'{what} of type {_kind(values)}; floating values from 0 to 1 are needed')
+    _check_floating(values, name, what, 'floating values from 0 to 1')
     if bool(values.isnan().any()):
         _refuse(name, f'{what} that are NaN')
     low, high = (float(value) for value in torch.aminmax(values))
-    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
         _refuse(name, f'{what} from {low:.4g} to {high:.4g}; they must lie in 0 to 1')
 
 
+def _check_floating(values: Tensor, name: str, what: str, needed: str) -> None:
+    if not isinstance(values, Tensor) or not values.is_floating_point():
+        _refuse(name, f'{what} of type {_kind(values)}; {needed} are needed')
+
+
 def _kind(values: object) -> str:
+    if isinstance(values, (list, tuple)):
+        return f'{type(values).__name__} of {len(values)}'
     return str(getattr(values, 'dtype', type(values).__name__))
 
 

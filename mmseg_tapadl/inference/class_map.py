@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from mmseg_tapadl.evaluation.class_counts import NO_CLASS
 from mmseg_tapadl.inference.interface import Prediction
 from mmseg_tapadl.utils import InputError, shown
 from mmseg_tapadl.utils.text import plain_word
@@ -17,7 +18,8 @@ class ClassMap:
     """Which class of the data set each class of the model is.
 
     Attributes:
-        targets: By id of the model: an id of the data set, or C where the data set has no such class (always wrong).
+        targets: By id of the model: an id of the data set, or ``NO_CLASS`` where the data set has no such class (always
+            wrong).
         num_classes: C, of the data set.
         renamed: Pairs of names that are not the same text, to be shown.
     """
@@ -34,7 +36,7 @@ class ClassMap:
         probabilities = prediction.probabilities
         confidence = prediction.confidence
         if probabilities is not None:
-            if self.num_classes in self.targets:
+            if NO_CLASS in self.targets:
                 probabilities = None  # without those classes they would not sum to 1
             else:
                 summed = probabilities.new_zeros(self.num_classes, *probabilities.shape[1:])
@@ -84,7 +86,7 @@ def map_classes(
     targets, unknown, renamed = [], [], []
     for name in names:
         told = table.get(name, name)
-        target = len(wanted) if told is None else id_of(str(told))
+        target = NO_CLASS if told is None else id_of(str(told))
         if target is None and name in table:
             raise InputError(
                 f'--class-map maps {name!r} to {told!r}, which the data set does not have: it has {_listed(wanted)}'
@@ -93,7 +95,7 @@ def map_classes(
             unknown.append(name)
             continue
         targets.append(target)
-        new = wanted[target] if target < len(wanted) else 'none of the data set'
+        new = 'none of the data set' if target == NO_CLASS else wanted[target]
         if new != name:
             renamed.append((name, new))
     if unknown:
@@ -115,20 +117,32 @@ def read_class_map(path: str | Path) -> dict[str, str | None]:
     """Reads a YAML file of ``name: name``.
 
     Raises:
-        InputError: The file is missing, no YAML, or holds anything else.
+        InputError: The file is missing, no YAML, names a class twice, or holds anything else.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+        text = Path(path).read_text(encoding='utf-8')
+        content = yaml.safe_load(text)
+        twice = _named_twice(yaml.compose(text, Loader=yaml.SafeLoader))
     except OSError as error:
         raise InputError(f'{shown(path)}: cannot be read ({error.strerror})') from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f'{shown(path)}: is no YAML: {" ".join(str(error).split())}') from error
+    if twice is not None:
+        raise InputError(f'{shown(path)}: {twice!r} stands in it twice')
     if not isinstance(content, dict) or not content:
         raise InputError(f'{shown(path)}: must hold lines "name of the model: name of the data set"')
     for name, told in content.items():
         if not isinstance(name, str) or not isinstance(told, (str, type(None))):
             raise InputError(f'{shown(path)}: {name!r}: {told!r} is no pair of names; put quotes around each')
     return content
+
+
+def _named_twice(node: yaml.Node | None) -> str | None:
+    """A key that a mapping has more than once; YAML itself keeps the last of them and is silent."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    names = [key.value for key, _ in node.value]
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -19,6 +19,8 @@ from mmseg_tapadl.utils.colours import distinct_colours
 
 # A path to its prediction and the picture as it was seen, BGR (H, W, 3), uint8.
 LabelFile = Callable[[Path], tuple[Prediction, np.ndarray]]
+# As many classes as an 8-bit label map holds, of a model that does not tell how many it has.
+_UNNAMED = 256
 
 
 def write_labels(
@@ -102,16 +104,12 @@ def confidence_map(prediction: Prediction, source: str) -> np.ndarray:
 def predict_files(
     predictor: PicturePredictor, source: str | Path, out: str | Path, *, confidence: bool = False
 ) -> Iterator[tuple[Path, np.ndarray]]:
-    """:func:`write_labels` with any predictor; classes without a name are called by their number.
+    """:func:`write_labels` with any predictor; where it tells no names, classes are called by their number.
 
     Raises:
-        InputError: As there; the predictor tells no classes, or broke its contract.
+        InputError: As there; the predictor broke its contract.
     """
-    classes = predictor.classes
-    if classes is None:
-        raise InputError(
-            f'{predictor.name} tells no names of its classes, which the pictures need for their legend and colours'
-        )
+    classes = predictor.classes or tuple(f'class {number}' for number in range(_UNNAMED))
 
     def label_file(path: Path) -> tuple[Prediction, np.ndarray]:
         picture = load_picture(path)

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.utils.colours import distinct_colours
-from mmseg_tapadl.utils.dataset_tree import leaf_datasets
+from mmseg_tapadl.utils.dataset_tree import datasets_of_loaders
 
 
 @dataclass(frozen=True)
@@ -34,17 +33,13 @@ def names_and_colours(meta: dict, config: Config, num_classes: int) -> NamesAndC
         num_classes: Ids that the model predicts; those without a name are called by their number.
     """
     of_file = dataset_meta_of(meta)
-    of_data = next((found for found in map(_described, _datasets(config)) if found), {})
+    described = map(_described, datasets_of_loaders(config, ('test', 'val', 'train')))
+    of_data = next((found for found in described if found), {})
     classes = of_file.get('classes') or of_data.get('classes') or []
     classes = [*classes, *(f'class {number}' for number in range(len(classes), num_classes))]
     palette = of_file.get('palette') or _colours_of(classes, of_data)
     made = distinct_colours(len(classes))
     return NamesAndColours(tuple(classes), [*palette, *made[len(palette) :]][: len(classes)])
-
-
-def _datasets(config: Config) -> list[Any]:
-    loaders = [config.get(f'{split}_dataloader') for split in ('test', 'val', 'train')]
-    return [leaf for loader in loaders if loader for leaf in leaf_datasets(loader['dataset'])]
 
 
 def _described(dataset: dict) -> dict[str, list]:

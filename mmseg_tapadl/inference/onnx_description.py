@@ -6,6 +6,7 @@ writes beside a file of another make, which wins over the metadata.
 
 import ast
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.utils import InputError, shown
 
 KEYS = ('names', 'input', 'mean', 'std', 'size', 'output')
@@ -115,10 +117,9 @@ def describe(
     if told['output'] not in (*OUTPUTS, None) or (told['output'] is None and not letterbox):
         raise InputError(f'{source}: output is {told["output"]!r}; it must be {", ".join(OUTPUTS)}')
     std = _three(told['std'], 'std', source)
-    if not all(std):
-        raise InputError(f'{source}: std is {told["std"]}; nothing can be divided by 0')
+    if min(std) <= 0:
+        raise InputError(f'{source}: std is {told["std"]}; it is divided by, so it must be above 0')
     names = _names(told['names'], source)
-    palette = told.get('palette')
     return OnnxDescription(
         names=names,
         input=order,
@@ -126,7 +127,7 @@ def describe(
         std=std,
         size=size,
         output=told['output'],
-        palette=palette if isinstance(palette, list) and len(palette) == len(names) else None,
+        palette=_palette(told.get('palette'), len(names)),
         letterbox=letterbox,
     )
 
@@ -166,12 +167,18 @@ def _names(value: Any, source: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _palette(value: Any, count: int) -> list[list[int]] | None:
+    found = dataset_meta_of({'dataset_meta': {'palette': value}}).get('palette')
+    return found if found and len(found) == count else None
+
+
 def _three(value: Any, key: str, source: str) -> tuple[float, ...]:
     values = [value] * 3 if isinstance(value, (int, float)) else value
     if (
         not isinstance(values, (list, tuple))
         or len(values) != 3
         or not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in values)
+        or not all(map(math.isfinite, values))
     ):
         raise InputError(f'{source}: {key} is {value!r}; three numbers are needed')
     return tuple(float(one) for one in values)
@@ -184,7 +191,7 @@ def _size(value: Any, source: str) -> tuple[int, int] | None:
     if (
         not isinstance(values, (list, tuple))
         or len(values) != 2
-        or not all(isinstance(one, int) and one > 0 for one in values)
+        or not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in values)
     ):
         raise InputError(f'{source}: size is {value!r}; height and width are needed, or null')
     return (values[0], values[1])

@@ -1,6 +1,7 @@
 """One segmentor of mmseg, ready to label pictures."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
 from mmseg_tapadl.checkpoints.loaded_model import build_loaded_model
+from mmseg_tapadl.engine.building import building
 from mmseg_tapadl.evaluation.result_files import label_map
 from mmseg_tapadl.evaluation.seen_pictures import loading_position, loads_labels, picture_as_seen
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.label_files import write_labels
 from mmseg_tapadl.inference.names_and_colours import names_and_colours
 from mmseg_tapadl.utils import InputError, sha256_of, shown
-from mmseg_tapadl.utils.dataset_tree import leaf_datasets
+from mmseg_tapadl.utils.dataset_tree import datasets_of_loaders
 
 
 class Predictor(PicturePredictor):
@@ -50,7 +52,7 @@ class Predictor(PicturePredictor):
             'config': hashlib.sha256(cfg.pretty_text.encode()).hexdigest(),
             'checkpoint': sha256_of(checkpoint) if Path(checkpoint).is_file() else str(checkpoint),
         }
-        self.model, meta = build_loaded_model(cfg, checkpoint, device=device)
+        self.model, meta = build_segmentor(cfg, checkpoint, device=device)
         check_agreement(cfg, (), weights=str(checkpoint), trained=dataset_meta_of(meta).get('classes'))
         transforms = Compose(_test_pipeline(cfg)).transforms
         transforms = [step for step in transforms if not loads_labels(step)]
@@ -60,7 +62,8 @@ class Predictor(PicturePredictor):
             raise InputError(f'the test pipeline of the config ({names}) loads no picture from a file')
         self._load = Compose(transforms[: loading + 1])
         self._transforms = transforms[loading + 1 :]
-        self._suffixes = [leaf['img_suffix'] for leaf in _leaves(cfg) if leaf.get('img_suffix')]
+        tested = datasets_of_loaders(cfg, ('test', 'val'))
+        self._suffixes = [leaf['img_suffix'] for leaf in tested if leaf.get('img_suffix')]
         named = names_and_colours(meta, cfg, self.model.num_classes)
         self.classes: tuple[str, ...] = named.classes  # type: ignore[assignment]
         self.palette: list[list[int]] = named.palette  # type: ignore[assignment]
@@ -118,6 +121,20 @@ class Predictor(PicturePredictor):
         )
 
 
+def build_segmentor(
+    cfg: Config, checkpoint: str | os.PathLike, *, device: str | None = None
+) -> tuple[torch.nn.Module, dict]:
+    """:func:`~mmseg_tapadl.checkpoints.loaded_model.build_loaded_model`, with what a config cannot build as its fault.
+
+    Raises:
+        InputError: The config has no model, or one that cannot be built, or the checkpoint does not fit it.
+    """
+    if not cfg.get('model'):
+        raise InputError(f'{cfg.filename}: has no model')
+    with building(cfg, 'model'):
+        return build_loaded_model(cfg, checkpoint, device=device)
+
+
 def _loaded(picture: np.ndarray) -> dict:
     """A BGR picture as the pipeline has it after loading."""
     size = picture.shape[:2]
@@ -136,15 +153,10 @@ def prediction_of_sample(sample: SegDataSample) -> Prediction:
     return Prediction(labels, logits=logits)
 
 
-def _leaves(cfg: Config) -> list[dict]:
-    """The data sets that the config tests and validates on, out of their wrappers."""
-    loaders = [cfg.get(f'{split}_dataloader') for split in ('test', 'val')]
-    return [leaf for loader in loaders if loader for leaf in leaf_datasets(loader['dataset'])]
-
-
 def _test_pipeline(cfg: Config) -> list[dict]:
     """The pipeline that the config tests with, of the first data set that has one."""
-    pipelines = [*(leaf.get('pipeline') for leaf in _leaves(cfg)), cfg.get('test_pipeline')]
+    tested = datasets_of_loaders(cfg, ('test', 'val'))
+    pipelines = [*(leaf.get('pipeline') for leaf in tested), cfg.get('test_pipeline')]
     found = next((pipeline for pipeline in pipelines if pipeline), None)
     if found is None:
         raise InputError(f'{cfg.filename}: no test_dataloader with a pipeline, and no test_pipeline')

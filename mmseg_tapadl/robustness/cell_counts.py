@@ -17,7 +17,7 @@ class CellCounts:
     """Sums over the pictures of a cell, or of one condition in it.
 
     Attributes:
-        confusion: (C, C) pixels, rows are labels.
+        confusion: (C, C + 1) pixels, rows are labels; the last column holds predictions that are no class.
         resampled: (B, 3, C) right, predicted and labelled pixels under the bootstrap's weights.
         confidence: Right and wrong pixels by confidence.
         pictures: How many there were.
@@ -28,7 +28,7 @@ class CellCounts:
     """
 
     def __init__(self, num_classes: int) -> None:
-        self.confusion: np.ndarray = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self.confusion: np.ndarray = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
         self.resampled: np.ndarray = np.zeros((RESAMPLES, 3, num_classes), dtype=np.int64)
         self.confidence = ConfidenceCounts()
         self.pictures = 0

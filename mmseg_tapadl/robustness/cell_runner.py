@@ -201,7 +201,7 @@ def _numbers(counts: CellCounts, classes: list[str]) -> dict:
             key: dict(zip(classes, row, strict=True))
             for key, row in zip(('right', 'predicted', 'labelled'), counts.sums.tolist(), strict=True)
         },
-        'confusion': counts.confusion.tolist(),
+        'confusion': counts.confusion[:, : len(classes)].tolist(),
         'confidence': known and known.metrics(),
         'reliability': known and known.reliability(),
         'pictures': counts.pictures,

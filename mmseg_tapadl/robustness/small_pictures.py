@@ -16,6 +16,7 @@ from mmengine.dist import all_gather_object
 from PIL import Image
 from torch import Tensor
 
+from mmseg_tapadl.evaluation.class_counts import NO_CLASS
 from mmseg_tapadl.evaluation.seen_pictures import as_bgr
 
 # Of each condition, by the rule of :func:`badness`.
@@ -36,8 +37,8 @@ class SmallPicture:
         labelled: Pixels that count, of the whole picture.
         wrong: Those of them that are wrong.
         picture: As the model saw it, WebP.
-        prediction: Class ids, one channel, PNG.
-        label: Class ids, PNG; pixels that do not count have the number of the classes.
+        prediction: Class ids, one channel, PNG; what is no class has the number of the classes.
+        label: The same, also of pixels that do not count.
     """
 
     index: int
@@ -100,7 +101,7 @@ class SmallPictures:
             labelled_pixels: Pixels that count.
             wrong_pixels: Those of them that are wrong.
             picture: (3, h, w) BGR, as the loader gives it.
-            predicted: (H, W), class ids.
+            predicted: (H, W), class ids or ``NO_CLASS``.
             labelled: (H, W), class ids or ``ignore_index``.
             num_classes: C.
             ignore_index: Label value whose pixels do not count.
@@ -114,6 +115,7 @@ class SmallPictures:
         scale = min(1.0, _LONGEST_SIDE / max(height, width))
         size = max(1, round(height * scale)), max(1, round(width * scale))
         label = torch.where(labelled == ignore_index, num_classes, labelled.long())
+        predicted = torch.where(predicted == NO_CLASS, num_classes, predicted.long())
         small = SmallPicture(
             index=index,
             name=name,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
-from mmseg_tapadl.evaluation.class_counts import class_counts, counts_of_confusion
+from mmseg_tapadl.evaluation.class_counts import NO_CLASS, class_counts, counts_of_confusion
 from mmseg_tapadl.evaluation.confidence import LEVELS, ConfidenceCounts, ProbabilityError, levels_of
 from mmseg_tapadl.evaluation.picture_score import score_picture
 from mmseg_tapadl.evaluation.probabilities import confidence_and_error, confidence_of_logits
@@ -161,10 +161,21 @@ def test_a_picture_is_scored_at_its_labelled_pixels(given):
 def test_the_confusion_matrix_has_labels_as_rows():
     predicted, labelled = torch.tensor([[0, 1, 1, 2]]), torch.tensor([[0, 0, 1, 255]])
     assert score_picture(predicted, labelled, num_classes=3).confusion.tolist() == [
-        [1, 1, 0],
-        [0, 1, 0],
-        [0, 0, 0],
+        [1, 1, 0, 0],
+        [0, 1, 0, 0],
+        [0, 0, 0, 0],
     ]
+
+
+def test_a_prediction_of_no_class_is_wrong_and_stands_in_a_column_of_its_own():
+    predicted, labelled = torch.tensor([[0, NO_CLASS, 1, NO_CLASS]]), torch.tensor([[0, 0, 1, 255]])
+    score = score_picture(predicted, labelled, num_classes=2, confidence=torch.full((1, 4), 0.9))
+    assert score.confusion.tolist() == [[1, 0, 1], [0, 1, 0]]
+    assert (score.labelled, score.wrong) == (3, 1)
+    assert score.confidence.levels.sum(axis=1).tolist() == [1, 2]
+    assert counts_of_confusion(score.confusion).tolist() == [[1, 1], [1, 1], [2, 1]]
+    with pytest.raises(SampleError, match='class 2 was predicted'):
+        score_picture(torch.where(predicted == NO_CLASS, 2, predicted), labelled, num_classes=2)
 
 
 def test_half_precision_and_masked_classes_keep_their_probability():

@@ -58,18 +58,83 @@ def eomt():
     )
 
 
-def save(build, folder, **changes):
+def upernet():
+    backbone = hf.ConvNextConfig(
+        hidden_sizes=[8, 8, 16, 16], depths=[1] * 4, out_features=[f'stage{n}' for n in (1, 2, 3, 4)]
+    )
+    config = hf.UperNetConfig(
+        backbone_config=backbone, hidden_size=16, auxiliary_in_channels=16, auxiliary_channels=8, **CLASSES
+    )
+    return hf.UperNetForSemanticSegmentation(config), hf.SegformerImageProcessor(
+        size=dict(height=64, width=96)
+    )
+
+
+def dpt():
+    config = hf.DPTConfig(
+        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16, image_size=64, patch_size=16,
+        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8] * 4, fusion_hidden_size=8, **CLASSES,
+    )  # fmt: skip
+    return hf.DPTForSemanticSegmentation(config), hf.DPTImageProcessor(size=dict(height=64, width=64))
+
+
+def beit():
+    config = hf.BeitConfig(
+        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16, image_size=64, patch_size=16,
+        out_indices=[1, 2, 3, 4], auxiliary_channels=8, use_relative_position_bias=True, **CLASSES,
+    )  # fmt: skip
+    processor = hf.BeitImageProcessor(size=dict(height=64, width=64), do_center_crop=False)
+    return hf.BeitForSemanticSegmentation(config), processor
+
+
+def oneformer():
+    backbone = hf.SwinConfig(
+        embed_dim=8,
+        depths=[1] * 4,
+        num_heads=[1] * 4,
+        window_size=2,
+        out_features=[f'stage{n}' for n in (1, 2, 3, 4)],
+    )
+    config = hf.OneFormerConfig(
+        backbone_config=backbone, hidden_dim=32, conv_dim=32, mask_dim=32, num_queries=6, num_attention_heads=2,
+        encoder_feedforward_dim=16, dim_feedforward=16, encoder_layers=1, decoder_layers=2, query_dec_layers=1,
+        text_encoder_width=16, text_encoder_num_layers=1, text_encoder_vocab_size=600, task_seq_len=24, **CLASSES,
+    )  # fmt: skip
+    # As on the hub: the processor names a table that lies elsewhere.
+    processor = hf.OneFormerImageProcessor(size=dict(height=64, width=96), num_labels=5, num_text=2)
+    processor.class_info_file = 'cityscapes_panoptic.json'
+    return hf.OneFormerForUniversalSegmentation(config), processor
+
+
+def clip_tokenizer():
+    """CLIP's, of single letters."""
+    letters = [chr(number) for number in range(33, 127)]
+    words = [*letters, *(f'{letter}</w>' for letter in letters), '<|startoftext|>', '<|endoftext|>']
+    return hf.CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[])
+
+
+BUILDERS = (segformer, upernet, dpt, beit, mask2former, eomt, oneformer)
+WITH_LOGITS = {'segformer', 'upernet', 'dpt', 'beit'}
+
+
+def save(build, folder):
     torch.manual_seed(0)
     model, processor = build()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.mul_(6)  # as drawn, some of these models give every pixel the same class
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    if build is oneformer:
+        clip_tokenizer().save_pretrained(folder)
     return model.eval()
 
 
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
     made = {}
-    for build in (segformer, mask2former, eomt):
+    for build in BUILDERS:
         made[build.__name__] = tmp_path_factory.mktemp(build.__name__)
         save(build, made[build.__name__])
     return made
@@ -81,34 +146,57 @@ PICTURES = [
 ]
 
 
-@pytest.mark.parametrize('kind', ['segformer', 'mask2former', 'eomt'])
+def labels_by_hand(kind, folder, picture):
+    """As transformers' documentation does it."""
+    classes = (
+        hf.AutoModelForSemanticSegmentation if kind in WITH_LOGITS else hf.AutoModelForUniversalSegmentation
+    )
+    model = classes.from_pretrained(folder).eval()
+    unused = {'class_info_file': None} if kind == 'oneformer' else {}
+    processor = hf.AutoImageProcessor.from_pretrained(folder, **unused)
+    inputs = processor(
+        images=picture, return_tensors='pt', **({'task_inputs': ['semantic']} if unused else {})
+    )
+    if kind == 'oneformer':
+        words = clip_tokenizer()(
+            'the task is semantic', padding='max_length', max_length=24, return_tensors='pt'
+        )
+        inputs['task_inputs'] = words['input_ids'] * words['attention_mask']
+    with torch.no_grad():
+        outputs = model(**inputs)
+    (expected,) = processor.post_process_semantic_segmentation(outputs, target_sizes=[picture.shape[:2]])
+    return expected
+
+
+SEEN = dict(
+    segformer=['32x64'],
+    upernet=['64x96'],
+    dpt=['64x64'],
+    beit=['64x64'],
+    mask2former=['64x64'],
+    eomt=['64x64'],
+    oneformer=['64x96'],
+)
+
+
+@pytest.mark.parametrize('kind', SEEN)
 def test_labels_are_those_of_the_library(kind, folders, capsys):
     ready = HuggingFaceModel(str(folders[kind]), device='cpu')
     assert ready.classes == tuple(NAMES.values())
     found = checked_predictions(ready, PICTURES, ['a.png', 'b.png'], num_classes=5)
-    loader = (
-        hf.AutoModelForSemanticSegmentation if kind == 'segformer' else hf.AutoModelForUniversalSegmentation
-    )
-    model, processor = (
-        loader.from_pretrained(folders[kind]).eval(),
-        hf.AutoImageProcessor.from_pretrained(folders[kind]),
-    )
     for picture, prediction in zip(PICTURES, found, strict=True):
-        inputs = processor(images=picture, return_tensors='pt')
-        with torch.no_grad():
-            outputs = model(**inputs)
-        (expected,) = processor.post_process_semantic_segmentation(outputs, target_sizes=[picture.shape[:2]])
+        expected = labels_by_hand(kind, folders[kind], picture)
         assert torch.equal(prediction.labels, expected)
-        if kind == 'segformer':
+        assert len(expected.unique()) > 1
+        if kind in WITH_LOGITS:
             assert torch.equal(prediction.probabilities.argmax(0), expected)
             assert torch.equal(prediction.confidence, prediction.probabilities.amax(0))
         else:
             assert prediction.confidence is None and prediction.probabilities is None
     printed = capsys.readouterr().out
-    assert printed.count('there is no confidence') == (kind != 'segformer')
-    seen = ready.facts()['input_sizes']
-    assert seen == {'segformer': ['32x64'], 'mask2former': ['64x64'], 'eomt': ['64x64']}[kind]
-    assert f'a picture of 48x72 as {seen[0]}' in printed
+    assert printed.count('there is no confidence') == (kind not in WITH_LOGITS)
+    assert ready.facts()['input_sizes'] == SEEN[kind]
+    assert f'a picture of 48x72 as {SEEN[kind][0]}' in printed
 
 
 def test_options_and_identity(folders):

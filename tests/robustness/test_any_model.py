@@ -1,6 +1,7 @@
 """Models that no config of mmseg describes, measured beside the same model under its config."""
 
 import json
+import re
 import runpy
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 
 from mmseg_tapadl.datasets.named_data import read_data
 from mmseg_tapadl.inference.checked import PredictionError
@@ -202,6 +204,48 @@ def test_classes_are_found_by_name(tiny, tmp_path, capsys):
             class_map={'hell': 'sky'},
             **ONE,
         )
+
+
+def test_a_class_that_the_data_set_does_not_have_is_always_wrong(tiny, tmp_path, capsys):
+    """A 20th class, wherever a picture is red: the same numbers as from counts made by hand."""
+    names = (*read_names(tiny), 'boat')
+
+    class Boats(OfProbabilities):
+        def predict(self, pictures):
+            (picture,) = pictures
+            ids = torch.from_numpy(picture[..., 0] // 16).long()
+            sure = torch.full(ids.shape, 0.5)
+            return [Prediction(torch.where(ids > 8, 19, ids), confidence=sure)]
+
+    found = measure(
+        Boats([], classes=names), tiny / 'data', work_dir=tmp_path, class_map={'boat': None}, **ONE
+    )
+    assert 'boat -> none of the data set' in capsys.readouterr().out
+    right, predicted, labelled, boats = (np.zeros(19, int), np.zeros(19, int), np.zeros(19, int), 0)
+    for path in sorted((tiny / 'data/leftImg8bit/val').rglob('*.png')):
+        label = (
+            str(path).replace('leftImg8bit/val', 'gtFine/val').replace('leftImg8bit', 'gtFine_labelTrainIds')
+        )
+        truth, ids = np.asarray(Image.open(label)), np.asarray(Image.open(path))[..., 0] // 16
+        counted = truth != 255
+        boats += int((counted & (ids > 8)).sum())
+        for number in range(19):
+            labelled[number] += (truth == number).sum()
+            predicted[number] += (counted & (ids == number) & (ids <= 8)).sum()
+            right[number] += ((truth == number) & (ids == number) & (ids <= 8)).sum()
+    assert boats > 100
+    iou = 100 * right / (labelled + predicted - right)
+    clean = found['clean']
+    assert clean['mIoU'] == pytest.approx(iou.mean())
+    assert clean['aAcc'] == pytest.approx(100 * right.sum() / labelled.sum())
+    assert list(clean['pixels']['labelled'].values()) == labelled.tolist()
+    confusion = np.array(clean['confusion'])
+    assert confusion.shape == (19, 19) and labelled.sum() - confusion.sum() == boats
+    assert clean['confidence']['ece'] == pytest.approx(abs(0.5 - right.sum() / labelled.sum()), abs=1e-4)
+    # The pictures' share of what is wrong counts them, too: five pictures of two cells.
+    page = (tmp_path / 'report.html').read_text()
+    shares = [float(share) for share in re.findall(r'([\d.]+) %</b> of the loss', page)]
+    assert len(shares) == 10 and sum(shares) == pytest.approx(200, abs=0.5)
 
 
 def read_names(tiny):

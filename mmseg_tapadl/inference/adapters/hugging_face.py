@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
 from torch.nn import functional
 
+from mmseg_tapadl.inference.adapters.seen_sizes import SeenSizes, say
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.utils import InputError, sha256_of, shown
 
@@ -56,7 +56,7 @@ class HuggingFaceModel(PicturePredictor):
         self.classes = tuple(str(labels[number]) for number in sorted(labels))
         files = sorted(file for pattern in _FILES for file in folder.glob(pattern))
         self._digests = {file.name: sha256_of(file) for file in files}
-        self._sizes: set[str] = set()
+        self._sizes = SeenSizes('hf')
         self._told_confidence = False
 
     def _open(self, folder: Path) -> None:
@@ -66,23 +66,29 @@ class HuggingFaceModel(PicturePredictor):
             raise InputError('hf: needs transformers: pip install "mmseg_tapadl[huggingface]"') from error
         config = transformers.AutoConfig.from_pretrained(folder, **_SAFE)
         loader = _loader_for(config, transformers)
-        self.processor = transformers.AutoImageProcessor.from_pretrained(folder, **_SAFE)
+        told_in_words = config.model_type == 'oneformer'
+        # A table of names for training and for panoptic pictures, which would be fetched from the hub each time.
+        unused = {'class_info_file': None} if told_in_words else {}
+        self.processor = transformers.AutoImageProcessor.from_pretrained(folder, **_SAFE, **unused)
         unknown = [key for key in self._options if key not in self.processor.to_dict()]
         if unknown:
             raise InputError(
                 f'--model-options: {", ".join(unknown)} unknown; the processor has {", ".join(self.processor.to_dict())}'
             )
-        self.processor = transformers.AutoImageProcessor.from_pretrained(folder, **_SAFE, **self._options)
+        settings = {**unused, **self._options}
+        self.processor = transformers.AutoImageProcessor.from_pretrained(folder, **_SAFE, **settings)
         if not hasattr(self.processor, 'post_process_semantic_segmentation'):
             raise InputError(
                 f'hf:{shown(folder)}: {type(self.processor).__name__} has no post_process_semantic_segmentation'
             )
         self._prepare: Any = self.processor
         self._task: dict[str, Any] = {}
-        if config.model_type == 'oneformer':
-            # It is told its task in words, so it has a tokeniser beside the image processor.
-            self._prepare = transformers.AutoProcessor.from_pretrained(folder, **_SAFE)
-            self._prepare.image_processor = self.processor
+        if told_in_words:
+            self._prepare = transformers.OneFormerProcessor(
+                self.processor,
+                transformers.AutoTokenizer.from_pretrained(folder, **_SAFE),
+                task_seq_length=config.task_seq_len,
+            )
             self._task = {'task_inputs': ['semantic']}
         self.model, told = loader.from_pretrained(
             folder, **_SAFE, weights_only=True, dtype=torch.float32, output_loading_info=True
@@ -107,7 +113,7 @@ class HuggingFaceModel(PicturePredictor):
 
     def facts(self) -> dict[str, Any]:
         """The sizes that the model saw."""
-        return {'input_sizes': sorted(self._sizes)}
+        return self._sizes.facts()
 
     def predict(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
         """Labels picture by picture."""
@@ -120,10 +126,7 @@ class HuggingFaceModel(PicturePredictor):
         inputs = self._prepare(
             images=[picture], **self._task, return_tensors='pt', input_data_format='channels_last'
         )
-        seen = '{}x{}'.format(*inputs['pixel_values'].shape[-2:])
-        if seen not in self._sizes:
-            self._sizes.add(seen)
-            _say(f'hf: the model sees a picture of {height}x{width} as {seen} (height x width)')
+        self._sizes.add((height, width), inputs['pixel_values'].shape[-2:])
         outputs = self.model(
             **{key: value.to(self.device) if hasattr(value, 'to') else value for key, value in inputs.items()}
         )
@@ -132,7 +135,7 @@ class HuggingFaceModel(PicturePredictor):
         if logits is None:
             if not self._told_confidence:
                 self._told_confidence = True
-                _say(f'hf: {type(self.model).__name__} gives masks, not logits: there is no confidence')
+                say(f'hf: {type(self.model).__name__} gives masks, not logits: there is no confidence')
             return Prediction(labels)
         # As the processors do it before they take the highest.
         resized = functional.interpolate(logits, size=(height, width), mode='bilinear', align_corners=False)
@@ -180,8 +183,3 @@ def _folder_of(place: str) -> Path:
         raise InputError(
             f'hf:{shown(place)}: no such folder, and it cannot be fetched from the hub: {reason}'
         ) from error
-
-
-def _say(text: str) -> None:
-    if is_main_process():
-        print(text, flush=True)

@@ -11,11 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmseg_tapadl.inference.adapters.seen_sizes import SeenSizes
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.onnx_description import OnnxDescription, describe
 from mmseg_tapadl.utils import InputError, sha256_of, shown
 
-_TYPES = {'tensor(float)': np.float32, 'tensor(float16)': np.float16, 'tensor(uint8)': np.uint8}
+_TYPES: dict[str, Any] = {
+    'tensor(float)': np.float32,
+    'tensor(float16)': np.float16,
+    'tensor(double)': np.float64,
+    'tensor(uint8)': np.uint8,
+}
 _GREY = 114  # what Ultralytics fills up with
 
 
@@ -44,7 +50,7 @@ class OnnxFile(PicturePredictor):
         if others or len(shape) != 4 or shape[1] not in (3, None) or taken.type not in _TYPES:
             raise InputError(
                 f'onnx:{shown(file)}: takes {", ".join(f"{one.name} {one.shape} {one.type}" for one in [taken, *others])}; '
-                'one input (B, 3, H, W) of float32, float16 or uint8 is needed'
+                'one input (B, 3, H, W) of float16, float32, float64 or uint8 is needed'
             )
         if shape[0] not in (1, None):
             raise InputError(
@@ -57,23 +63,27 @@ class OnnxFile(PicturePredictor):
             options or {},
             (shape[2], shape[3]),
         )
+        if self._type is np.uint8 and (any(self.described.mean) or set(self.described.std) != {1.0}):
+            raise InputError(
+                f'onnx:{shown(file)}: takes uint8, so nothing can be subtracted from it or divided by: mean must be 0, std 1'
+            )
         self.classes = self.described.names
         self.palette = self.described.palette
-        self._digest = sha256_of(self.file)
-        self._sizes: set[str] = set()
+        self._digests = {'sha256': sha256_of(self.file), **_digests_of_weights(self.file)}
+        self._sizes = SeenSizes('onnx')
 
     def identity(self) -> dict[str, Any]:
-        """The file's digest and what is told of it."""
+        """The digests of the file and of the files that hold its weights, and what is told of it."""
         return {
             'kind': 'onnx',
-            'sha256': self._digest,
+            **self._digests,
             **{key: value for key, value in self.described.metadata().items() if key != 'palette'},
             'onnxruntime': importlib.metadata.version('onnxruntime'),
         }
 
     def facts(self) -> dict[str, Any]:
         """The sizes that the graph saw."""
-        return {'input_sizes': sorted(self._sizes)}
+        return self._sizes.facts()
 
     def predict(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
         """Labels picture by picture."""
@@ -83,7 +93,7 @@ class OnnxFile(PicturePredictor):
         described = self.described
         size = picture.shape[:2]
         brought, inside = _brought_to_size(picture, described.size, letterbox=described.letterbox)
-        self._sizes.add('{}x{}'.format(*brought.shape[:2]))
+        self._sizes.add(size, brought.shape[:2])
         if described.input == 'bgr':
             brought = brought[:, :, ::-1]
         # In double precision and then rounded, so that a mean of 0 and a std of 1 change nothing.
@@ -132,9 +142,12 @@ def open_session(file: Path, *, device: str | None = None) -> Any:
         InputError: onnxruntime is not there, or cannot read the file.
     """
     try:
+        import onnx  # noqa: F401
         import onnxruntime
     except ImportError as error:
-        raise InputError('ONNX files need onnxruntime: pip install "mmseg_tapadl[export]"') from error
+        raise InputError(
+            'ONNX files need onnx and onnxruntime: pip install "mmseg_tapadl[export]"'
+        ) from error
     wanted = (
         ['CPUExecutionProvider'] if device == 'cpu' else ['CUDAExecutionProvider', 'CPUExecutionProvider']
     )
@@ -149,6 +162,16 @@ def open_session(file: Path, *, device: str | None = None) -> Any:
     except Exception as error:  # kinds of its own, not all of one base
         reason = ' '.join(str(error).split())
         raise InputError(f'onnx:{shown(file)}: onnxruntime cannot read it: {reason}') from error
+
+
+def _digests_of_weights(file: Path) -> dict[str, Any]:
+    """Of the files beside it that a graph reads weights from; empty where all are inside."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    graph = onnx.load(file, load_external_data=False).graph
+    names = {ExternalDataInfo(tensor).location for tensor in graph.initializer if uses_external_data(tensor)}
+    return {'weights': {name: sha256_of(file.parent / name) for name in sorted(names)}} if names else {}
 
 
 def _brought_to_size(
