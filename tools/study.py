@@ -4,6 +4,7 @@
     python tools/study.py configs/studies/tapadl_demo.py                 # makes what is not finished
     python tools/study.py configs/studies/tapadl_demo.py --jobs 2 --seeds 0 1 2
     python tools/study.py STUDY --shard 1/4 --work-dir part_1            # a part, on each of four machines
+    python tools/study.py STUDY --merge part_1 part_2 part_3 part_4      # puts the parts together and runs nothing
 
 Every run is an ordinary call of train.py and of test.py or test_robustness.py. What is finished is never run again; what
 was stopped or killed goes on where it was; what failed is named and tried again by the next call.
@@ -34,6 +35,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', nargs='+', type=int, metavar='SEED', help="in place of the study's")
     parser.add_argument('--shard', metavar='I/N', help='only the I-th of N parts of the runs, from 1')
     parser.add_argument(
+        '--merge',
+        nargs='+',
+        metavar='DIR',
+        help='put the results of these work dirs into --work-dir and run nothing',
+    )
+    parser.add_argument(
         '--dry-run', action='store_true', help='say how many runs, how long and how much disk'
     )
     parser.add_argument(
@@ -55,6 +62,8 @@ def parse_args() -> argparse.Namespace:
         if not found:
             parser.error(f'--shard {args.shard}: must look like 1/4')
         args.shard = (int(found[1]), int(found[2]))
+    if args.merge and (args.shard or args.only or args.dry_run):
+        parser.error('--merge puts results together: it goes with none of --shard, --only and --dry-run')
     return args
 
 
@@ -77,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         data=args.data,
         pretrained=args.pretrained,
         keep_checkpoints=args.keep_checkpoints,
+        parts=args.merge,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from mmseg_tapadl.layers.attention_watch import WatchableAttention
+from mmseg_tapadl.layers.local_aggregation import LocalConv
 from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
 from mmseg_tapadl.utils.errors import InputError
 
@@ -32,7 +33,7 @@ def freeze(encoder: nn.Module, what: str | int) -> None:
             blocks.
     """
     name = type(encoder).__name__
-    pools = [module for module in encoder.modules() if isinstance(module, TokenAwareAvgPool)]
+    pools = [module for module in encoder.modules() if isinstance(module, (TokenAwareAvgPool, LocalConv))]
     pooling = {id(parameter) for pool in pools for parameter in pool.parameters() if parameter.requires_grad}
     if what == ENCODER:
         frozen = set(dict(encoder.named_parameters()))

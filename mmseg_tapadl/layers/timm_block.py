@@ -21,7 +21,7 @@ from mmseg_tapadl.utils.errors import InputError
 class TAPBlock(Block):
     """timm's ``Block`` (ViT, DeiT, DINOv2, SigLIP, C-RADIO)."""
 
-    dilation_predictor: TokenAwareAvgPool
+    dilation_predictor: nn.Module
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:  # type: ignore[override]
         """Maps tokens (B, N, C) on a grid to tokens of the same shape."""
@@ -33,7 +33,7 @@ class TAPBlock(Block):
 class TAPEvaBlock(EvaBlock):
     """timm's ``EvaBlock`` (EVA-02, DINOv3, Perception Encoder)."""
 
-    dilation_predictor: TokenAwareAvgPool
+    dilation_predictor: nn.Module
 
     def forward(  # type: ignore[override]
         self, x: Tensor, grid: tuple[int, int], rope: Tensor | None = None
@@ -66,9 +66,14 @@ def add_pooling(
     block: nn.Module, dim: int, num_branches: int, norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d
 ) -> None:
     """Turns one of timm's blocks into its subclass with pooling, in place: the same parameters and keys."""
+    place_pooling(block, TokenAwareAvgPool(dim, num_branches, norm_layer=norm_layer))
+
+
+def place_pooling(block: nn.Module, pooling: nn.Module) -> None:
+    """Turns one of timm's blocks into its subclass with a pooling of tokens (B, C, H, W) to the same shape, in place."""
     check_block(block)
     block.__class__ = POOLED[type(block)]
-    block.dilation_predictor = TokenAwareAvgPool(dim, num_branches, norm_layer=norm_layer)
+    block.dilation_predictor = pooling
 
 
 def pool_patches(pooling: nn.Module, x: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -18,13 +18,13 @@ from mmseg_tapadl.utils import atomic_write, shown
 from mmseg_tapadl.version import __version__
 
 
-def render(template: str, **content: Any) -> str:
-    """Renders one of the package's templates; everything that is not marked safe is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def render(template: str, *, package: str = 'mmseg_tapadl.robustness', **content: Any) -> str:
+    """Renders a template of a package, which may extend those here; everything that is not marked safe is escaped."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader('mmseg_tapadl.robustness'),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader('mmseg_tapadl.robustness')]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,7 +1,8 @@
 """All runs of a study and where each lies, compared with what is there before anything starts."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from mmseg_tapadl.studies.facts import DataDigests, FileDigests, pinned_versions
 from mmseg_tapadl.studies.run_folder import RunFolder, StudyMismatch
 from mmseg_tapadl.studies.steps import Step, steps_of
 from mmseg_tapadl.studies.study_file import Study, StudyError
-from mmseg_tapadl.studies.variants import Variant, acdc_config, resolve_variants, result_config
+from mmseg_tapadl.studies.variants import Variant, acdc_config, naming, resolve_variants, result_config
 from mmseg_tapadl.utils import write_json
 from mmseg_tapadl.utils.arguments import did_you_mean
 from mmseg_tapadl.utils.config_values import changes_between, plain_values
@@ -30,6 +31,7 @@ class Plan:
         variants: Of the study, ready to run.
         steps: Of every run.
         runs: All of them; the variants of one seed stand together, so that a study that is cut off has whole pairs.
+        others: Finished runs of seeds that this call does not name.
         sources: Digest of the sources that the runs are made with.
     """
 
@@ -38,7 +40,13 @@ class Plan:
     variants: dict[str, Variant]
     steps: list[Step]
     runs: list[RunFolder]
+    others: list[RunFolder]
     sources: str
+
+    @property
+    def known(self) -> list[RunFolder]:
+        """All runs that a write-up tells of."""
+        return [*self.runs, *self.others]
 
     def chosen(self, only: Sequence[str] | None, shard: tuple[int, int] | None) -> list[RunFolder]:
         """The runs that this call is about.
@@ -59,14 +67,14 @@ class Plan:
         part, parts = shard
         return runs[part - 1 :: parts]
 
-    def check_folders(self, runs: Iterable[RunFolder]) -> None:
+    def check_folders(self) -> None:
         """Compares the work dir with the study, and takes it.
 
         Raises:
             StudyMismatch: It holds another study, or a run that was made in another way.
         """
         check_plan(self.work_dir, describe(self.study))
-        for run in runs:
+        for run in self.known:
             run.check()
 
     def write(self) -> None:
@@ -93,13 +101,16 @@ def make_plan(study: Study, work_dir: Path, *, say: Callable[[str], None] = lamb
     say('looking at the data')
     sources, versions = sources_digest(), pinned_versions()
     measure = {'cells': [cell.name for cell in study.cells], 'acdc': study.acdc is not None}
-    runs = []
     identities = {}
     for name, variant in variants.items():
         config = variant.config
-        digests = {'train': data.of(config, 'train_dataloader'), 'test': data.of(config, 'test_dataloader')}
-        if study.acdc is not None:
-            digests['acdc'] = data.of(acdc_config(study, variant), 'test_dataloader')
+        with naming(f'{study.file}: variants.{name}'):
+            digests = {
+                'train': data.of(config, 'train_dataloader'),
+                'test': data.of(config, 'test_dataloader'),
+            }
+            if study.acdc is not None:
+                digests['acdc'] = data.of(acdc_config(study, variant), 'test_dataloader')
         identities[name] = {
             'study': study.name,
             'config': without_places(result_config(config)),
@@ -112,18 +123,38 @@ def make_plan(study: Study, work_dir: Path, *, say: Callable[[str], None] = lamb
         }
     if work_dir.is_dir():
         files.save()
-    for seed in study.seeds:
-        for name in variants:
-            runs.append(
-                RunFolder(
-                    path=work_dir / RUNS / name / f'seed_{seed}',
-                    result_file=work_dir / RESULTS / f'{name}_seed_{seed}.json',
-                    variant=name,
-                    seed=seed,
-                    identity={**identities[name], 'variant': name, 'seed': seed},
-                )
-            )
-    return Plan(study, work_dir, variants, steps_of(study), runs, sources)
+
+    def run_of(name: str, seed: int) -> RunFolder:
+        return run_folder(work_dir, name, seed, {**identities[name], 'variant': name, 'seed': seed})
+
+    runs = [run_of(name, seed) for seed in study.seeds for name in variants]
+    more = (run_of(name, seed) for seed in _other_seeds(study, work_dir) for name in variants)
+    return Plan(
+        study,
+        work_dir,
+        variants,
+        steps_of(study),
+        runs,
+        [run for run in more if run.result_file.exists()],
+        sources,
+    )
+
+
+def run_folder(work_dir: Path, variant: str, seed: int, identity: dict[str, Any]) -> RunFolder:
+    """Where a run of a study lies."""
+    return RunFolder(
+        path=work_dir / RUNS / variant / f'seed_{seed}',
+        result_file=work_dir / RESULTS / f'{variant}_seed_{seed}.json',
+        variant=variant,
+        seed=seed,
+        identity=identity,
+    )
+
+
+def _other_seeds(study: Study, work_dir: Path) -> list[int]:
+    """Seeds of results that are there and that the study as called does not name."""
+    named = (re.search(r'_seed_(\d+)$', file.stem) for file in (work_dir / RESULTS).glob('*.json'))
+    return sorted({int(found[1]) for found in named if found} - set(study.seeds))
 
 
 def describe(study: Study) -> dict[str, Any]:

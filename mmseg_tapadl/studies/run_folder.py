@@ -2,9 +2,7 @@
 
 import fcntl
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,10 +79,10 @@ class RunFolder:
         Raises:
             StudyMismatch: Naming the folder and what differs.
         """
-        result = _read(self.result_file)
+        result = read_object(self.result_file)
         if result is not None:
             _compare(self.result_file, result.get('identity'), self.identity)
-        identity = _read(self.path / IDENTITY_FILE)
+        identity = read_object(self.path / IDENTITY_FILE)
         if identity is not None:
             _compare(self.path, identity, self.identity)
         elif self.path.is_dir() and any(entry.name != _LOCK_FILE for entry in self.path.iterdir()):
@@ -123,7 +121,7 @@ class RunFolder:
 
     def result(self) -> dict | None:
         """The result of the finished run, or None."""
-        return _read(self.result_file)
+        return read_object(self.result_file)
 
     def save_result(self, result: Mapping[str, Any]) -> None:
         """Writes the result: the run is finished."""
@@ -139,12 +137,12 @@ class RunFolder:
         write_json(self.path / _STATE_FILE, {**self._states(), name: vars(state)})
 
     def _states(self) -> dict[str, dict]:
-        return _read(self.path / _STATE_FILE) or {}
+        return read_object(self.path / _STATE_FILE) or {}
 
     @property
     def failure(self) -> dict | None:
         """What a failed run left: ``step``, ``exit_status`` and ``message``; None for a run that did not fail."""
-        return _read(self.path / _FAILURE_FILE)
+        return read_object(self.path / _FAILURE_FILE)
 
     def fail(self, step: str, exit_status: int, message: str) -> None:
         """Leaves word that a step failed, until the run is tried again."""
@@ -171,7 +169,12 @@ def _step(file: Path) -> int:
     return int(found[1]) if found else -1
 
 
-def _read(path: Path) -> dict | None:
+def read_object(path: Path) -> dict | None:
+    """A JSON object from a file; None where there is no such file.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     try:
         value = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
@@ -186,6 +189,15 @@ def _read(path: Path) -> dict | None:
 def _compare(place: Path, then: Any, now: dict[str, Any]) -> None:
     if not isinstance(then, dict) or 'study' not in then:
         raise StudyMismatch(f'{place} is not of a study; give another --work-dir')
+    check_same(str(place), then, now)
+
+
+def check_same(place: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Compares what two results depend on.
+
+    Raises:
+        StudyMismatch: Beginning with ``place``, with what differs.
+    """
     differing = [key for key in {**now, **then} if plain_values(then.get(key)) != plain_values(now.get(key))]
     changes = [
         change
@@ -198,8 +210,8 @@ def _compare(place: Path, then: Any, now: dict[str, Any]) -> None:
     told = '; '.join(_shown(change) for change in changes[:_SHOWN])
     more = f' and {len(changes) - _SHOWN} more' if len(changes) > _SHOWN else ''
     raise StudyMismatch(
-        f'{place} was made with {words} ({told}{more}): its figures cannot stand beside those of today. Go back to what it was '
-        'made with, or give another --work-dir'
+        f'{place} was made with {words} ({told}{more}): such figures cannot stand beside each other. Go back to what it was made '
+        'with, or give another --work-dir'
     )
 
 
@@ -212,9 +224,3 @@ def _shown(change: Any) -> str:
 def folder_size(path: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(file.lstat().st_size for file in path.rglob('*') if file.is_file())
-
-
-def remove_folder(path: Path) -> None:
-    """Removes a folder and all below it, if it is there."""
-    if os.path.isdir(path):
-        shutil.rmtree(path)

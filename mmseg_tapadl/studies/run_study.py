@@ -3,18 +3,20 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmseg_tapadl.studies.estimate import Estimate, check_disk, disk_needed, duration, gigabytes
+from mmseg_tapadl.studies.merge import merge
 from mmseg_tapadl.studies.plan import Plan, make_plan
 from mmseg_tapadl.studies.run_folder import RunFolder
 from mmseg_tapadl.studies.steps import Step, fraction_of
 from mmseg_tapadl.studies.study_file import read_study
-from mmseg_tapadl.studies.summary import as_csv, build_summary
-from mmseg_tapadl.studies.tables import as_markdown, primary_sentence
+from mmseg_tapadl.studies.tables import primary_sentence
 from mmseg_tapadl.studies.workers import Active, Outcome, Workers, thread_share
-from mmseg_tapadl.utils import InputError, RunStopped, atomic_write, shown, write_json
+from mmseg_tapadl.studies.write_up import write_up
+from mmseg_tapadl.utils import InputError, RunStopped, shown
 from mmseg_tapadl.utils.errors import EXIT_ERROR
 
 KEEP = ('last', 'none')
@@ -35,6 +37,7 @@ def run_study(
     data: str | None = None,
     pretrained: str | None = None,
     keep_checkpoints: str = 'last',
+    parts: Sequence[str] | None = None,
 ) -> int:
     """Makes the runs of a study that are not finished and writes ``study.json``, ``.csv``, ``.md`` and ``.html``.
 
@@ -50,6 +53,7 @@ def run_study(
         data: Folder in place of the data's.
         pretrained: Weights to start from, in place of the study's.
         keep_checkpoints: ``'last'`` or ``'none'``: of a finished run.
+        parts: Work dirs of shards to put together in ``work_dir``; then nothing is run.
 
     Returns:
         The exit status: 0, or 1 where runs failed.
@@ -65,9 +69,12 @@ def run_study(
         raise InputError(f'--shard {shard[0]}/{shard[1]}: the first number is from 1 to the second')
     study = read_study(file, seeds=seeds, data=data, pretrained=pretrained)
     folder = Path(work_dir) if work_dir else Path('work_dirs') / 'studies' / study.name
+    if parts:
+        summary = merge(study, [Path(part) for part in parts], folder)
+        return _told(summary, folder)
     plan = make_plan(study, folder, say=_say)
     chosen = plan.chosen(only, shard)
-    plan.check_folders(plan.runs)
+    plan.check_folders()
     left = [run for run in chosen if not run.result_file.exists()]
     keep_last = keep_checkpoints == 'last'
     needed = disk_needed(plan, left, jobs=jobs, keep_last=keep_last)
@@ -82,7 +89,7 @@ def run_study(
     def finished(run: RunFolder, step: Step) -> None:
         estimate.learn(run, step)
         if run.result_file.exists():
-            write_summary(plan)
+            write_up(study, folder, plan.known)
 
     workers = Workers(
         plan,
@@ -95,21 +102,20 @@ def run_study(
         on_finished=finished,
     )
     outcome = workers.make(left)
-    summary = write_summary(plan)
+    summary = write_up(study, folder, plan.known)
     progress.clear()
+    _told(summary, folder)
+    return _end(outcome, chosen, plan)
+
+
+def _told(summary: Mapping[str, Any], folder: Path) -> int:
+    runs = summary['runs']
+    _say(
+        f'{sum(run["status"] == "finished" for run in runs)} of the {len(runs)} runs of the study are finished'
+    )
     _say(primary_sentence(summary))
-    _say(f'wrote {shown(folder / "study.json")}')
-    return _end(outcome, chosen)
-
-
-def write_summary(plan: Plan) -> dict:
-    """Writes what is known now; returns the content of ``study.json``."""
-    summary = build_summary(plan)
-    write_json(plan.work_dir / 'study.json', summary)
-    for name, text in (('study.csv', as_csv(summary)), ('study.md', as_markdown(summary))):
-        with atomic_write(plan.work_dir / name, 'w', encoding='utf-8') as file:
-            file.write(text)
-    return summary
+    _say(f'wrote {shown(folder / "study.html")}')
+    return 0
 
 
 def _outlook(
@@ -130,7 +136,7 @@ def _outlook(
     )
 
 
-def _end(outcome: Outcome, chosen: Sequence[RunFolder]) -> int:
+def _end(outcome: Outcome, chosen: Sequence[RunFolder], plan: Plan) -> int:
     done = sum(run.result_file.exists() for run in chosen)
     for run in outcome.busy:
         _say(f'{run.name}: another process is at it')
@@ -144,7 +150,8 @@ def _end(outcome: Outcome, chosen: Sequence[RunFolder]) -> int:
             outcome.stopped_by,
             f'stopped; {done} of {len(chosen)} runs are finished, the others are saved; the same command goes on',
         )
-    _say(f'{done} of {len(chosen)} runs are finished')
+    if len(chosen) < len(plan.runs):
+        _say(f'{done} of the {len(chosen)} runs of this call are finished')
     return EXIT_ERROR if outcome.failed else 0
 
 

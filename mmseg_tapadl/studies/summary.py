@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from mmseg_tapadl.evaluation.paired_statistics import few_seeds_note, interval_of_mean, paired_difference
-from mmseg_tapadl.studies.plan import Plan
 from mmseg_tapadl.studies.run_folder import RunFolder
 from mmseg_tapadl.studies.run_result import figure, resampled_figure
+from mmseg_tapadl.studies.study_file import Study
 from mmseg_tapadl.version import __version__
 
 FORMAT = 'mmseg_tapadl.study'
@@ -19,7 +19,7 @@ FINISHED, FAILED, UNFINISHED, NOT_STARTED = 'finished', 'failed', 'unfinished', 
 _PERCENTILES = (2.5, 97.5)
 
 
-def build_summary(plan: Plan) -> dict[str, Any]:
+def build_summary(study: Study, runs: Sequence[RunFolder]) -> dict[str, Any]:
     """The content of ``study.json``.
 
     ``primary``: ``variant``, ``against``, ``measure``. ``runs``: ``variant``, ``seed``, ``status``, ``clean``, ``mPC``,
@@ -29,10 +29,9 @@ def build_summary(plan: Plan) -> dict[str, Any]:
     apart from them ``pictures``: what other test pictures would do to the mean of these very runs (bootstrap). ``variants``:
     mean, standard deviation and interval of each figure by itself.
     """
-    study = plan.study
-    results = {(run.variant, run.seed): result for run in plan.runs if (result := run.result()) is not None}
+    results = {(run.variant, run.seed): result for run in runs if (result := run.result()) is not None}
     differences = []
-    for variant, against, measure in _pairs(plan):
+    for variant, against, measure in _pairs(study):
         differences.append(_difference(results, variant, against, measure))
     return {
         'format': FORMAT,
@@ -43,22 +42,22 @@ def build_summary(plan: Plan) -> dict[str, Any]:
         'expectation': study.expectation,
         'measures': study.measures,
         'measured': {'cells': [cell.name for cell in study.cells], 'acdc': study.acdc is not None},
-        'seeds': list(study.seeds),
-        'variants': [_variant(plan, name, results) for name in plan.variants],
-        'runs': [_run(run, results.get((run.variant, run.seed))) for run in plan.runs],
+        'seeds': list(dict.fromkeys(run.seed for run in runs)),
+        'variants': [_variant(study, name, results) for name in study.variants],
+        'runs': [_run(run, results.get((run.variant, run.seed))) for run in runs],
         'differences': differences,
-        'facts': _facts(plan),
+        'facts': _facts(runs, list(results.values())),
         'versions': {'mmseg_tapadl': __version__},
     }
 
 
-def _pairs(plan: Plan) -> list[tuple[str, str, str]]:
+def _pairs(study: Study) -> list[tuple[str, str, str]]:
     """The primary difference first, then each variant against the same one in every measure."""
-    primary = plan.study.primary
+    primary = study.primary
     pairs = [(primary.variant, primary.against, primary.measure)]
-    for name in plan.variants:
+    for name in study.variants:
         if name != primary.against:
-            pairs += [(name, primary.against, measure) for measure in plan.study.measures]
+            pairs += [(name, primary.against, measure) for measure in study.measures]
     return list(dict.fromkeys(pairs))
 
 
@@ -109,9 +108,9 @@ def _by_seed(results: Mapping[tuple[str, int], dict], variant: str, measure: str
     }
 
 
-def _variant(plan: Plan, name: str, results: Mapping[tuple[str, int], dict]) -> dict[str, Any]:
+def _variant(study: Study, name: str, results: Mapping[tuple[str, int], dict]) -> dict[str, Any]:
     figures: dict[str, dict] = {}
-    for measure in plan.study.measures:
+    for measure in study.measures:
         values = _by_seed(results, name, measure)
         if not values:
             figures[measure] = {'mean': None, 'sd': None, 'low': None, 'high': None, 'values': {}}
@@ -127,7 +126,7 @@ def _variant(plan: Plan, name: str, results: Mapping[tuple[str, int], dict]) -> 
     count = len(_by_seed(results, name, 'clean'))
     return {
         'name': name,
-        'changes': plan.study.variants[name],
+        'changes': study.variants[name],
         'figures': figures,
         'note': few_seeds_note(count) if count else '',
     }
@@ -144,10 +143,10 @@ def _run(run: RunFolder, result: dict | None) -> dict[str, Any]:
     return {**entry, 'status': status, 'clean': None, 'mPC': None, 'corruptions': {}, 'acdc': None, **told}
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
-    """What the runs share; what a variant alone has stands in its results."""
-    identities = [run.identity for run in plan.runs]
-    return {key: identities[0][key] for key in ('sources', 'versions', 'data', 'weights')}
+def _facts(runs: Sequence[RunFolder], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all runs share; what a variant alone has stands in its results."""
+    identity = results[0]['identity'] if results else runs[0].identity
+    return {key: identity.get(key) for key in ('sources', 'versions', 'data', 'weights')}
 
 
 def as_csv(summary: Mapping[str, Any]) -> str:

@@ -1,8 +1,11 @@
 """The config of each variant of a study: what it changes is there, is read, and makes it another than the others."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 from mmengine.config import Config
@@ -64,8 +67,28 @@ def resolve_variants(study: Study) -> dict[str, Variant]:
     """Every variant's config, checked as far as can be without a run.
 
     Raises:
-        StudyError: Naming file, variant and key: a change that cannot be made, a key that nothing reads, a variant that changes
-            nothing a result depends on, two that are alike, a config that cannot be trained, a model that cannot be built.
+        StudyError: Naming file, variant and key: what :func:`configs_of` refuses, a config that cannot be trained, a model that
+            cannot be built.
+    """
+    weights: dict[str, int] = {}
+    variants = {}
+    for name, config in configs_of(study).items():
+        _keep_last_only(config)
+        with naming(f'{study.file}: variants.{name}'):
+            _check_trainable(study, config)
+            model = digest_of(plain_values(config.model.to_dict()))
+            if model not in weights:
+                weights[model] = _weights_of(config)
+            variants[name] = Variant(name, config, as_file(config), weights[model])
+    return variants
+
+
+def configs_of(study: Study) -> dict[str, Config]:
+    """The config of every variant: what it changes is there, is read, and makes it another than the others.
+
+    Raises:
+        StudyError: A change that cannot be made, a key that nothing reads, a variant that changes nothing a result depends on,
+            two that are alike.
     """
     register_all_modules(init_default_scope=False)
     base = _base(study)
@@ -78,26 +101,14 @@ def resolve_variants(study: Study) -> dict[str, Variant]:
         plain[name] = result_config(config)
         if changes and not _matters(plain_base, plain[name]):
             raise StudyError(
-                f'{where}: changes nothing that a result depends on ({", ".join(changes)}); the unchanged config is a variant by '
-                'itself (baseline)'
+                f'{where}: changes nothing that a result depends on ({", ".join(changes)}); the unchanged config is a '
+                'variant by itself (baseline)'
             )
         for other in configs:
             if not _matters(plain[other], plain[name]):
                 raise StudyError(f'{where}: is the same as the variant {other}')
         configs[name] = config
-    texts: dict[str, str] = {}
-    sizes: dict[str, int] = {}
-    variants = {}
-    for name, config in configs.items():
-        _keep_last_only(config)
-        with _named(f'{study.file}: variants.{name}'):
-            _check_trainable(study, config)
-            key = digest_of(plain_values(config.model.to_dict()))
-            sizes.setdefault(key, 0)
-            sizes[key] = sizes[key] or _weights_of(config)
-            texts[name] = _as_file(config)
-        variants[name] = Variant(name, config, texts[name], sizes[key])
-    return variants
+    return configs
 
 
 def acdc_config(study: Study, variant: Variant) -> Config:
@@ -201,28 +212,31 @@ def _weights_of(config: Config) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _as_file(config: Config) -> str:
-    """The config as a Python file that says the same.
+def as_file(config: Config) -> str:
+    """A config as a Python file that says the same.
 
     Raises:
         InputError: For a config that holds what no file can.
     """
-    text = config.pretty_text
-    again = Config.fromstring(text, '.py')
-    for change in changes_between(plain_values(config.to_dict()), plain_values(again.to_dict())):
+    # mmengine's own text is the same for people, and takes a second to lay out.
+    text = ''.join(
+        f'{key} = {pformat(value, width=110, sort_dicts=False)}\n' for key, value in config.to_dict().items()
+    )
+    try:
+        again = Config.fromstring(text, '.py').to_dict()
+    except Exception as error:
+        raise InputError(f'the config cannot be written into a file: {error}') from error
+    for change in changes_between(plain_values(config.to_dict()), plain_values(again)):
         raise InputError(f'{change.key}: {change.before!r} cannot be written into a file')
     return text
 
 
-class _named:
-    """While a variant is checked: an input error begins with where the variant stands."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, InputError) and not isinstance(error, StudyError):
-            raise StudyError(f'{self._where}: {error}') from error
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """While a part of a study is checked: an input error begins with where the part stands."""
+    try:
+        yield
+    except StudyError:
+        raise
+    except InputError as error:
+        raise StudyError(f'{where}: {error}') from error

@@ -18,7 +18,7 @@ from mmseg_tapadl.studies.plan import Plan
 from mmseg_tapadl.studies.run_folder import RunFolder, StepState
 from mmseg_tapadl.studies.run_result import result_of
 from mmseg_tapadl.studies.steps import ACDC_CONFIG, CONFIG, TRAIN, Step, command_of, last_checkpoint
-from mmseg_tapadl.studies.variants import acdc_config
+from mmseg_tapadl.studies.variants import acdc_config, as_file
 from mmseg_tapadl.utils import InputError, atomic_write, shown
 
 _POLL_SECONDS = 0.1
@@ -148,7 +148,7 @@ class Workers:
         variant = self._plan.variants[run.variant]
         _write_text(run.path / CONFIG, variant.text)
         if self._plan.study.acdc is not None:
-            _write_text(run.path / ACDC_CONFIG, acdc_config(self._plan.study, variant).pretty_text)
+            _write_text(run.path / ACDC_CONFIG, as_file(acdc_config(self._plan.study, variant)))
         slot = min(set(range(self._jobs)) - {active.slot for active in self._active})
         self._say(f'{run.name}: {"goes on" if run.begun else "begins"}')
         self._next_step(run, slot)

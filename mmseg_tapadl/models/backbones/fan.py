@@ -29,7 +29,7 @@ from mmseg_tapadl.layers import (
 )
 from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.fan_arch import get_fan_arch
-from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.models.backbones.tap_option import num_tap_branches, put_aggregation
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
@@ -54,6 +54,7 @@ class FAN(LayeredEncoder, BaseModule):
         arch: A size by name (``FAN_ARCHS``) or a dict with the fields of ``FANArch``.
         tap: ``dict(num_branches=4)`` puts token-aware average pooling before each self-attention; ``None``
             leaves it out.
+            ``type`` chooses what the paper compares it with (``tap_option.py``).
         attn_drop_rate: Dropout of the attention; the attention diversification loss needs 0.
         drop_path_rate: Probability that a residual branch of a token block is dropped; the same in all blocks.
         with_cp: Activation checkpointing: keeps the input of each block only and computes the rest again in the
@@ -119,6 +120,7 @@ class FAN(LayeredEncoder, BaseModule):
             )
             for _ in range(depth)
         )
+        put_aggregation(self.blocks, tap)
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 trunc_normal_(module.weight, std=0.02)

@@ -22,7 +22,7 @@ from mmseg_tapadl.layers import AttentionGrid, RVTBlock, RVTStem, checkpoint_mod
 from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.rvt_arch import get_rvt_arch
 from mmseg_tapadl.models.backbones.rvt_weights import check_fit, encoder_weights
-from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.models.backbones.tap_option import num_tap_branches, put_aggregation
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
@@ -57,6 +57,7 @@ class RVT(LayeredEncoder, BaseModule):
         arch: A size by name (``RVT_ARCHS``) or a dict with the fields of ``RVTArch``.
         tap: ``dict(num_branches=4)`` puts token-aware average pooling before each self-attention; ``None``
             leaves it out.
+            ``type`` chooses what the paper compares it with (``tap_option.py``).
         feed_forward: ``'conv'`` or ``'plain'`` in place of the arch's.
         paas_blocks: Blocks with PAAS in place of the arch's, ascending, all of the first stage; ``()`` is none.
         drop_path_rate: Probability that a residual branch is dropped, rising evenly from 0 in the first block; in the
@@ -123,6 +124,7 @@ class RVT(LayeredEncoder, BaseModule):
                 )
             )
         self.transformers = nn.ModuleList(RVTStage(blocks) for blocks in stages)
+        put_aggregation(self.transformers, tap)
         self.pools = nn.ModuleList(
             nn.ModuleDict({'conv': nn.Conv2d(dim, 2 * dim, 3, stride=2, padding=1, groups=dim)})
             for dim in sizes.embed_dims[: len(stages) - 1]

@@ -16,10 +16,11 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers import AttentionGrid, TokenAwareAvgPool, checkpoint_module, to_grid
+from mmseg_tapadl.layers.local_aggregation import LocalConv
 from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.mit_arch import choose_mit_arch
 from mmseg_tapadl.models.backbones.mit_block import MiTBlock
-from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.models.backbones.tap_option import num_tap_branches, put_aggregation
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
@@ -39,6 +40,7 @@ class TAPMixVisionTransformer(LayeredEncoder, MixVisionTransformer):
             one of mmseg's sizes is given.
         tap: ``dict(num_branches=4)`` puts token-aware average pooling before each self-attention; ``None``
             leaves it out.
+            ``type`` chooses what the paper compares it with (``tap_option.py``).
         embed_dims, num_stages, num_layers, num_heads, patch_sizes, strides, sr_ratios: mmseg's own way to give the
             sizes, in place of ``arch``; once one is given, mmseg's defaults stand for the others.
         in_channels: Channels of a picture.
@@ -144,13 +146,14 @@ class TAPMixVisionTransformer(LayeredEncoder, MixVisionTransformer):
                 )
                 for _ in range(sizes.num_layers[stage])
             )
+        put_aggregation(self, tap)
 
     def init_weights(self) -> None:
         """mmseg's initialisation, or what ``init_cfg`` says; TAP keeps its own (nearly the identity)."""
         super().init_weights()
         if self.init_cfg is None:
             for module in self.modules():
-                if isinstance(module, TokenAwareAvgPool):
+                if isinstance(module, (TokenAwareAvgPool, LocalConv)):
                     module.reset_parameters()
 
     def attention_grid(self, name: str) -> AttentionGrid:

@@ -22,7 +22,7 @@ from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.swin_arch import get_swin_arch
 from mmseg_tapadl.models.backbones.swin_block import TAPSwinBlock
 from mmseg_tapadl.models.backbones.swin_weights import encoder_part, fitted_weights, windows_of
-from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.models.backbones.tap_option import num_tap_branches, put_aggregation
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
 
@@ -48,6 +48,7 @@ class TAPSwin(LayeredEncoder, SwinTransformer):
         arch: A size by name (``SWIN_ARCHS``) or a dict with the fields of ``SwinArch``.
         tap: ``dict(num_branches=4)`` puts token-aware average pooling before each block's first norm; ``None`` leaves
             it out.
+            ``type`` chooses what the paper compares it with (``tap_option.py``).
         window_size: Side of a window in place of the arch's 7, e.g. 12 for weights trained at 384 pixels.
         in_channels: Channels of a picture.
         mlp_ratio: Widening inside the feed-forward part.
@@ -141,6 +142,7 @@ class TAPSwin(LayeredEncoder, SwinTransformer):
                 )
                 for number in range(depth)
             )
+        put_aggregation(self, tap)
         self.train()  # freezes before an optimizer asks for the parameters
 
     def train(self, mode: bool = True) -> 'TAPSwin':

@@ -21,10 +21,11 @@ from mmseg_tapadl.checkpoints.checkpoint_loader import load_plain
 from mmseg_tapadl.checkpoints.wrapper_names import weights_of
 from mmseg_tapadl.layers import AttentionGrid, checkpoint_module, to_grid
 from mmseg_tapadl.layers.freezing import ALL_BUT_TAP, ENCODER, freeze
+from mmseg_tapadl.layers.local_aggregation import local_aggregation
 from mmseg_tapadl.layers.timm_attention import make_watchable
-from mmseg_tapadl.layers.timm_block import add_pooling
+from mmseg_tapadl.layers.timm_block import add_pooling, place_pooling
 from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
-from mmseg_tapadl.models.backbones.tap_option import num_tap_branches
+from mmseg_tapadl.models.backbones.tap_option import read_tap
 from mmseg_tapadl.models.backbones.timm_model import (
     check_parts,
     check_rate,
@@ -62,6 +63,7 @@ class TimmViT(LayeredEncoder, BaseModule):
             read as data. ``None`` starts from random weights.
         tap: ``dict(num_branches=4)`` puts token-aware average pooling before each block's first norm, on patches only;
             ``None`` leaves it out.
+            ``type`` chooses what the paper compares it with (``tap_option.py``).
         frozen: Train the pooling only; the rest gets no gradient and stays in evaluation mode.
         out_indices: Blocks whose output is a feature, ascending from 0; ``None`` takes four, evenly spaced, ending
             with the last.
@@ -94,7 +96,7 @@ class TimmViT(LayeredEncoder, BaseModule):
         init_cfg: Mapping[str, Any] | None = None,
     ):
         super().__init__(init_cfg=init_cfg)
-        num_branches = num_tap_branches(tap)
+        kind, size = read_tap(tap)
         self.name = check_timm_name(model)
         for name, rate in (('attn_drop_rate', attn_drop_rate), ('drop_path_rate', drop_path_rate)):
             check_rate(name, rate)
@@ -129,15 +131,16 @@ class TimmViT(LayeredEncoder, BaseModule):
         with torch.no_grad():
             check_same_function(model, self(picture), expected)
 
-        if num_branches is not None:
-            batch_norm = dict(norm_cfg or dict(type='BN'))
-            for block in vit.blocks:
-                add_pooling(
-                    block, self.embed_dim, num_branches, lambda width: build_norm_layer(batch_norm, width)[1]
-                )
+        batch_norm = dict(norm_cfg or dict(type='BN'))
+        for block in vit.blocks:
+            if kind == 'tap':
+                add_pooling(block, self.embed_dim, size, lambda width: build_norm_layer(batch_norm, width)[1])
+            elif kind is not None:
+                place_pooling(block, local_aggregation(kind, self.embed_dim, kernel_size=size))
+        pooling = [p for block in vit.blocks if kind for p in block.dilation_predictor.parameters()]
         self.train()
         if frozen:
-            freeze(self, ALL_BUT_TAP if (num_branches or 1) > 1 else ENCODER)
+            freeze(self, ALL_BUT_TAP if any(p.requires_grad for p in pooling) else ENCODER)
 
     @staticmethod
     def normalisation(config: Mapping[str, Any]) -> dict[str, list[float]]:
