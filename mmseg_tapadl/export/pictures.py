@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.datasets.named_data import SPLITS, read_data, read_splits
-from mmseg_tapadl.inference.label_files import load_picture
+from mmseg_tapadl.inference.pictures import load_picture
 from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.dataset_tree import datasets_of_loaders

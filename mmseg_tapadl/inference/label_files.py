@@ -1,39 +1,43 @@
 """Label maps and overlays of pictures from files, by whatever labels them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
-import mmcv
 import numpy as np
 from tqdm import tqdm
 
 from mmseg_tapadl.evaluation.confidence import levels_of
 from mmseg_tapadl.evaluation.overlay import overlay_labels
 from mmseg_tapadl.evaluation.probabilities import confidence_of_logits
-from mmseg_tapadl.evaluation.result_files import ResultFiles, check_apart, label_map
+from mmseg_tapadl.evaluation.result_files import Kind, ResultFiles, check_apart, label_map
 from mmseg_tapadl.inference.checked import checked_predictions
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
+from mmseg_tapadl.inference.pictures import load_picture
 from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError, shown
 from mmseg_tapadl.utils.colours import distinct_colours
 
 # A path to its prediction and the picture as it was seen, BGR (H, W, 3), uint8.
 LabelFile = Callable[[Path], tuple[Prediction, np.ndarray]]
+# The folder of each kind of result.
+_KINDS: dict[str, Kind] = {'labels': 'label map', 'overlays': 'overlay', 'confidence': 'confidence map'}
 # As many classes as an 8-bit label map holds, of a model that does not tell how many it has.
 _UNNAMED = 256
 
 
 def write_labels(
     label_file: LabelFile,
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     suffixes: Sequence[str] = (),
+    write: Collection[str] = ('labels', 'overlays'),
     confidence: bool = False,
 ) -> Iterator[tuple[Path, np.ndarray]]:
-    """Labels a picture or every picture below a folder and writes both results of each.
+    """Labels a picture or every picture below a folder and writes the results of each.
 
     ``out/labels/<name>.png`` is the label map (8 bit, one channel, class ids), and ``out/overlays/<name>.png`` the picture
     under its classes' colours, with a legend; subfolders are kept. Results of this toolkit below ``source`` are not taken
@@ -41,11 +45,12 @@ def write_labels(
 
     Args:
         label_file: Labels one file.
-        source: The picture or folder.
+        source: The picture or folder, or several.
         out: The folder of the results.
         classes: Names, by id.
         palette: RGB of each class, 0 to 255, by id.
         suffixes: Ends of names that are pictures beside the usual ones.
+        write: ``'labels'``, ``'overlays'`` or both.
         confidence: Also write ``out/confidence/<name>.png``: 16 bit, one channel, the probability of the predicted class
             of every pixel; 65535 stands for 1, level l for (l + 0.5) / 65536.
 
@@ -56,26 +61,28 @@ def write_labels(
         InputError: ``source`` does not exist, holds no picture, two pictures would share a file, a result would
             overwrite another file, a picture cannot be read, or the model does not tell its confidence: with the names.
     """
-    kinds = [Path(out) / name for name in ('labels', 'overlays', *(['confidence'] if confidence else []))]
-    root, pictures = find_pictures(source, passed_over=kinds, suffixes=suffixes)
-    label_files = ResultFiles(kinds[0], base=root, kind='label map')
-    overlay_files = ResultFiles(kinds[1], base=root, kind='overlay')
-    confidence_files = [ResultFiles(folder, base=root, kind='confidence map') for folder in kinds[2:]]
-    for files in (label_files, overlay_files, *confidence_files):
-        files.check(pictures)
-    check_apart(label_files, overlay_files, pictures)
-    for files in confidence_files:
-        check_apart(label_files, files, pictures)
-        check_apart(overlay_files, files, pictures)
+    kinds = {
+        name: kind for name, kind in _KINDS.items() if name in write or (name == 'confidence' and confidence)
+    }
+    root, pictures = find_pictures(
+        source, passed_over=[Path(out) / name for name in kinds], suffixes=suffixes
+    )
+    files = {name: ResultFiles(Path(out) / name, base=root, kind=kind) for name, kind in kinds.items()}
+    for one in files.values():
+        one.check(pictures)
+    for one, other in combinations(files.values(), 2):
+        check_apart(one, other, pictures)
     for path in tqdm(pictures, desc='predict', unit='picture', disable=len(pictures) == 1):
         prediction, picture = label_file(path)
         labels = label_map(prediction.labels[None])
         # Before the others: a model that cannot tell leaves nothing behind.
-        for files in confidence_files:
-            files.save(path, confidence_map(prediction, str(path)))
-        overlay = overlay_labels(picture, labels, classes=classes, palette=palette)
-        label_files.save(path, labels)
-        overlay_files.save(path, overlay[:, :, ::-1])
+        if 'confidence' in files:
+            files['confidence'].save(path, confidence_map(prediction, str(path)))
+        if 'labels' in files:
+            files['labels'].save(path, labels)
+        if 'overlays' in files:
+            overlay = overlay_labels(picture, labels, classes=classes, palette=palette)
+            files['overlays'].save(path, overlay[:, :, ::-1])
         yield path, labels
 
 
@@ -102,14 +109,19 @@ def confidence_map(prediction: Prediction, source: str) -> np.ndarray:
 
 
 def predict_files(
-    predictor: PicturePredictor, source: str | Path, out: str | Path, *, confidence: bool = False
+    predictor: PicturePredictor,
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    write: Collection[str] = ('labels', 'overlays'),
+    confidence: bool = False,
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """:func:`write_labels` with any predictor; where it tells no names, classes are called by their number.
 
     Raises:
         InputError: As there; the predictor broke its contract.
     """
-    classes = predictor.classes or tuple(f'class {number}' for number in range(_UNNAMED))
+    classes, palette = named_classes(predictor)
 
     def label_file(path: Path) -> tuple[Prediction, np.ndarray]:
         picture = load_picture(path)
@@ -126,22 +138,13 @@ def predict_files(
         source,
         out,
         classes=classes,
-        palette=predictor.palette or distinct_colours(len(classes)),
+        palette=palette,
+        write=write,
         confidence=confidence,
     )
 
 
-def load_picture(path: str | Path) -> np.ndarray:
-    """A picture from a file, BGR (H, W, 3), uint8.
-
-    Raises:
-        InputError: It cannot be decoded.
-    """
-    try:
-        picture = mmcv.imread(path, flag='color')
-    except Exception as error:  # decoders raise many kinds
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise InputError(f'{shown(path)}: not a readable picture ({shown(reason)})') from error
-    if picture is None:
-        raise InputError(f'{shown(path)}: not a readable picture')
-    return picture
+def named_classes(predictor: PicturePredictor) -> tuple[tuple[str, ...], list[list[int]]]:
+    """Names and RGB colours of a model's classes, by id; where it tells none, numbers and colours of their own."""
+    classes = predictor.classes or tuple(f'class {number}' for number in range(_UNNAMED))
+    return classes, predictor.palette or distinct_colours(len(classes))

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +107,14 @@ class Predictor(PicturePredictor):
         return self._predict(loaded), seen
 
     def predict_files(
-        self, source: str | Path, out: str | Path, *, confidence: bool = False
+        self,
+        source: str | Path | Sequence[str | Path],
+        out: str | Path,
+        *,
+        write: Collection[str] = ('labels', 'overlays'),
+        confidence: bool = False,
     ) -> Iterator[tuple[Path, np.ndarray]]:
-        """Labels a picture or every picture below a folder: :func:`mmseg_tapadl.inference.label_files.write_labels`."""
+        """Labels pictures or every picture below folders: :func:`mmseg_tapadl.inference.label_files.write_labels`."""
         return write_labels(
             self._predict_file,
             source,
@@ -117,6 +122,7 @@ class Predictor(PicturePredictor):
             classes=self.classes,
             palette=self.palette,
             suffixes=self._suffixes,
+            write=write,
             confidence=confidence,
         )
 
