@@ -129,7 +129,7 @@ def open_predictor(args: argparse.Namespace) -> Any:
         return open_model(args.model, options=options, device=args.device)
     if args.trust_checkpoint:
         trust_checkpoint(args.checkpoint)
-    config = load_config(args.config, args.cfg_options)
+    config = load_config(args.config, args.cfg_options, data=args.data)
     return Predictor(config, args.checkpoint, device=args.device)
 
 

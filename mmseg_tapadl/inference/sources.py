@@ -37,9 +37,9 @@ def find_pictures(
         InputError: ``source`` does not exist, cannot be listed or holds no picture.
     """
     if not isinstance(source, (str, Path)):
-        found = [find_pictures(one, passed_over=passed_over, suffixes=suffixes) for one in source]
-        several = list(dict.fromkeys(path for _, pictures in found for path in pictures))
-        return found[0] if len(found) == 1 else (Path(common_folder(several) or '.'), several)
+        each = [find_pictures(one, passed_over=passed_over, suffixes=suffixes) for one in source]
+        several = list(dict.fromkeys(path for _, pictures in each for path in pictures))
+        return each[0] if len(each) == 1 else (Path(common_folder(several) or '.'), several)
     source = Path(source)
     if source.is_file():
         return source.parent, [source]
@@ -71,7 +71,8 @@ def videos_and_others(sources: Sequence[str | Path]) -> tuple[list[Path], list[P
     Raises:
         InputError: A pattern that finds nothing of this kind.
     """
-    videos, others = [], []
+    videos: list[Path] = []
+    others: list[Path] = []
     for source in sources:
         found = [Path(source)]
         if not os.path.lexists(source) and glob.has_magic(os.fspath(source)):
