@@ -9,7 +9,8 @@ Examples:
 
 Of pictures, OUT/labels/NAME.png holds class ids (8 bit, one channel), OUT/overlays/NAME.png the picture under its classes'
 colours. Subfolders are kept. With --confidence, OUT/confidence/NAME.png holds the probability of the predicted class
-(16 bit, one channel; 65535 stands for 1).
+(16 bit, one channel; 65535 stands for 1), with --temperature at a temperature that
+tools/calibrate.py fitted.
 Of a video, OUT/videos/NAME.mp4 shows the frames under their classes' colours. --write chooses otherwise: labels and overlays of
 a video are OUT/labels/NAME/000000.png and so on; a video of pictures, one of a size, is OUT/videos/FOLDER.mp4.
 """
@@ -27,6 +28,7 @@ from mmseg_tapadl.utils.command_line import (
     add_cfg_options,
     add_data,
     add_model,
+    add_temperature,
     add_trust_checkpoint,
     check_model,
     run_tool,
@@ -62,6 +64,7 @@ def parse_args() -> argparse.Namespace:
         '--confidence', action='store_true', help='also write how sure the model is, as 16-bit pictures'
     )
     add_data(parser, 'whose classes the model has')
+    add_temperature(parser)
     add_cfg_options(parser)
     add_trust_checkpoint(parser)
     add_model(parser)
@@ -74,6 +77,8 @@ def parse_args() -> argparse.Namespace:
     check_model(parser, args)
     if args.write and args.confidence and set(args.write) == {'video'}:
         parser.error('--confidence goes with pictures as results, not with --write video alone')
+    if args.temperature and not args.confidence:
+        parser.error('--temperature goes with --confidence: the labels do not depend on it')
     return args
 
 
@@ -91,6 +96,7 @@ def run(args: argparse.Namespace) -> None:
     from mmseg_tapadl.inference.label_files import predict_files
     from mmseg_tapadl.inference.predictor import Predictor
     from mmseg_tapadl.inference.sources import find_pictures, videos_and_others
+    from mmseg_tapadl.inference.temperature import read_temperature
     from mmseg_tapadl.inference.video_files import label_videos
     from mmseg_tapadl.inference.videos import Slides, Video
 
@@ -98,13 +104,15 @@ def run(args: argparse.Namespace) -> None:
     if paths and args.confidence:
         raise InputError(f'--confidence is for pictures; {shown(paths[0])} is a video')
     videos = [Video(path) for path in paths]
+    temperature = read_temperature(args.temperature) if args.temperature else None
     predictor = open_predictor(args)
     kinds = args.write or ('labels', 'overlays')
     if others and set(kinds) != {'video'}:
+        chosen = dict(write=kinds, confidence=args.confidence, temperature=temperature)
         if isinstance(predictor, Predictor):
-            results = predictor.predict_files(others, args.out, write=kinds, confidence=args.confidence)
+            results = predictor.predict_files(others, args.out, **chosen)
         else:
-            results = predict_files(predictor, others, args.out, write=kinds, confidence=args.confidence)
+            results = predict_files(predictor, others, args.out, **chosen)
         count = sum(1 for _ in results)
         folders = [f'{args.out}/{kind}' for kind in kinds if kind != 'video']
         print(f'{count} picture{"s" if count != 1 else ""}: {" and ".join(folders)}')

@@ -10,6 +10,7 @@ Examples:
     python tools/test_robustness.py CONFIG CHECKPOINT --preset level5 --work-dir work_dirs/level5
     python tools/test_robustness.py CONFIG CHECKPOINT --corruptions fog frost --severities 1 3 5
     python tools/test_robustness.py CONFIG CHECKPOINT --pregenerated data/cityscapes_c
+    python tools/test_robustness.py CONFIG CHECKPOINT --temperature temperature.json
     python tools/test_robustness.py --model hf:my_segformer --data data/cityscapes
     python tools/test_robustness.py --model onnx:model.onnx --data data/acdc
     python tools/test_robustness.py --model python:my_model.py:predict --data data/camvid
@@ -29,11 +30,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_tapadl.utils.command_line import (
-    add_cfg_options,
     add_launcher,
-    add_model,
-    add_trust_checkpoint,
-    check_model,
+    add_model_and_data,
+    add_temperature,
+    check_model_and_data,
     run_tool,
     tool_parser,
 )
@@ -41,20 +41,7 @@ from mmseg_tapadl.utils.command_line import (
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument('config', nargs='?', help='config of the model; its test_dataloader is measured on')
-    parser.add_argument('checkpoint', nargs='?', help='its weights, .pth or .safetensors')
-    add_model(parser)
-    parser.add_argument(
-        '--data',
-        metavar='FILE_OR_FOLDER',
-        help='what to measure on: a data.yaml (its test, else its val; docs/own_data.md), the folder of Cityscapes, CamVid or ACDC (its val), or a config (its test_dataloader); '
-        "needed with --model, else in place of the config's own",
-    )
-    parser.add_argument(
-        '--class-map',
-        metavar='FILE',
-        help='YAML, "name of the model: name of the data set", where the names differ (null: none of them)',
-    )
+    add_model_and_data(parser)
     parser.add_argument(
         '--preset', default='cityscapes-c', help='cityscapes-c (default), imagenetc15, level5 or fan19s3'
     )
@@ -80,16 +67,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--name', help="the model's name in the report (default: the config's)")
     parser.add_argument('--fresh', action='store_true', help='throw the finished cells in the work dir away')
-    add_cfg_options(parser)
-    add_trust_checkpoint(parser)
+    add_temperature(parser)
     add_launcher(parser)
     # Options may stand between CONFIG and CHECKPOINT.
     args = parser.parse_intermixed_args()
-    check_model(parser, args)
-    if args.model and not args.data:
-        parser.error('--model needs --data: the folder of a data set, or a config')
-    if args.class_map and not args.model:
-        parser.error('--class-map goes with --model')
+    check_model_and_data(parser, args)
     return args
 
 
@@ -122,6 +104,7 @@ def measure_model(args: argparse.Namespace) -> None:
         pregenerated=args.pregenerated,
         class_map=class_map,
         fresh=args.fresh,
+        temperature=args.temperature,
         name=args.name,
         launcher=args.launcher,
     )
@@ -150,6 +133,7 @@ def measure_config(args: argparse.Namespace) -> None:
         channel_order=args.channel_order,
         pregenerated=args.pregenerated,
         fresh=args.fresh,
+        temperature=args.temperature,
     )
     measure(config, options, name=args.name, launcher=args.launcher)
 

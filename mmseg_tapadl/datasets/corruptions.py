@@ -139,7 +139,8 @@ def corrupt_picture(
         corrupted = cv2.cvtColor(corrupted, cv2.COLOR_RGB2BGR)
     if corrupted.shape[:2] != (height, width):
         corrupted = np.ascontiguousarray(corrupted[:height, :width])
-    return corrupted
+    # The library's JPEG is a view that must not be written to, which a tensor made of it would not know.
+    return corrupted if corrupted.flags.writeable else corrupted.copy()
 
 
 def _call_library(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:

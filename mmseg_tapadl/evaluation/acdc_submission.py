@@ -4,7 +4,6 @@ Label maps of trainIds 0 to 18, one 8-bit channel, the size and the name of the 
 flat in a folder ``labelTrainIds``, zipped.
 """
 
-import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,16 +14,14 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmseg_tapadl.datasets.acdc import CONDITIONS, IMAGE_FOLDERS, condition_of
+from mmseg_tapadl.evaluation.submitted_png import COLOUR_TYPES, GREY, PALETTE, PngFault, read_png
 from mmseg_tapadl.utils import InputError, atomic_write, shown
 
 FOLDER = 'labelTrainIds'
 NUM_CLASSES = 19
-# What the signature of a PNG's header chunk says about an 8-bit, one-channel picture.
-_BIT_DEPTH_AT, _COLOUR_TYPE_AT = 24, 25
-_COLOUR_TYPES = {0: 'grey', 2: 'RGB', 3: 'palette', 4: 'grey with alpha', 6: 'RGB with alpha'}
 _HUGE = 1 << 26
 
 
@@ -32,7 +29,7 @@ _HUGE = 1 << 26
 class ACDCSubmission(BaseMetric):
     """Writes ``<output_dir>/labelTrainIds/<picture's name>.png`` and ``<output_dir>/acdc_submission.zip``.
 
-    Where pictures of several conditions were labelled, ``acdc_submission_<condition>.zip`` holds those of one: the server
+    ``acdc_submission_<condition>.zip`` holds the pictures of one condition alone, of each that was labelled: the server
     scores the condition that is chosen on uploading, one a run.
 
     Nothing is measured, since the test split has no labels. On several processes each writes its own pictures
@@ -86,7 +83,7 @@ class ACDCSubmission(BaseMetric):
             write_zip(self.output_dir / FOLDER, sorted(name for name, _ in results), target)
         print_log(f'{len(results)} label maps are in {self.output_dir / FOLDER} and in {target}', _logger())
         conditions = sorted({condition for _, condition in results} - {''})
-        for condition in conditions if len(conditions) > 1 else ():
+        for condition in conditions:
             part = self.output_dir / f'acdc_submission_{condition}.zip'
             names = sorted(name for name, found in results if found == condition)
             if is_main_process():
@@ -106,23 +103,29 @@ def write_zip(folder: Path, names: Sequence[str], target: Path) -> None:
             archive.write(folder / name, f'{FOLDER}/{name}')
 
 
-def pictures_of_test_split(data_root: str | Path) -> dict[str, Path]:
+def pictures_of_test_split(data_root: str | Path, conditions: Sequence[str] = CONDITIONS) -> dict[str, Path]:
     """The test pictures of an ACDC root, by file name.
 
+    Args:
+        data_root: The root.
+        conditions: Of these conditions.
+
     Raises:
-        InputError: When a condition's test folder is missing or empty.
+        InputError: When the test folder of one of the conditions is missing or empty.
     """
     root = Path(data_root)
     images = next(
         (root / f for f in IMAGE_FOLDERS if any((root / f / c / 'test').is_dir() for c in CONDITIONS)), None
     )
     if images is None:
-        raise InputError(f'{root} holds no ACDC test pictures (rgb_anon/<condition>/test)')
+        raise InputError(f'{shown(root)} holds no ACDC test pictures (rgb_anon/<condition>/test)')
     pictures = {}
-    for condition in CONDITIONS:
+    for condition in conditions:
         found = sorted((images / condition / 'test').glob('*/*_rgb_anon.png'))
         if not found:
-            raise InputError(f'{images / condition / "test"} holds no picture <sequence>/*_rgb_anon.png')
+            raise InputError(
+                f'{shown(images / condition / "test")} holds no picture <sequence>/*_rgb_anon.png'
+            )
         pictures.update({path.name: path for path in found})
     return pictures
 
@@ -143,38 +146,35 @@ def check_submission(
     Raises:
         InputError: When the zip or the test pictures do not exist, or the file is not a zip.
     """
-    wanted = {
-        name: path
-        for name, path in pictures_of_test_split(data_root).items()
-        if condition in (None, condition_of(path))
-    }
+    wanted = pictures_of_test_split(data_root, CONDITIONS if condition is None else (condition,))
     if not Path(archive).is_file():
-        raise InputError(f'{archive} does not exist')
+        raise InputError(f'{shown(archive)} does not exist')
     try:
         with zipfile.ZipFile(archive) as opened:
             return list(_faults(opened, wanted))
-    except zipfile.BadZipFile as error:
-        raise InputError(f'{archive} is not a whole zip file ({error})') from error
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise InputError(f'{shown(archive)} is not a whole zip file ({error})') from error
 
 
 def _faults(archive: zipfile.ZipFile, wanted: dict[str, Path]) -> Iterator[str]:
     members = [info for info in archive.infolist() if not info.is_dir()]
     if len(members) != len(wanted):
-        yield f'{archive.filename}: {len(members)} files for {len(wanted)} test pictures'
+        yield f'{shown(archive.filename or "")}: {len(members)} files for {len(wanted)} test pictures'
     for name, count in Counter(info.filename for info in members).items():
         if count > 1:
-            yield f'{name}: occurs {count} times'
+            yield f'{shown(name)}: occurs {count} times'
     good = {}
     for info in members:
         path = PurePosixPath(info.filename)
-        if path.parent != PurePosixPath(FOLDER):
-            yield f'{info.filename}: must lie flat in the folder {FOLDER}/'
+        # The text itself: a path with ./ or // in it is another name to the server.
+        if info.filename != f'{FOLDER}/{path.name}':
+            yield f'{shown(info.filename)}: must lie flat in the folder {FOLDER}/'
         if path.name not in wanted:
-            yield f'{info.filename}: no test picture has this name{_nearest(path.name, wanted)}'
+            yield f'{shown(info.filename)}: no test picture has this name{_nearest(path.name, wanted)}'
         else:
             good[path.name] = info
     for name in sorted(set(wanted) - set(good)):
-        yield f'{FOLDER}/{name}: is missing'
+        yield f'{FOLDER}/{shown(name)}: is missing'
     for name, info in good.items():
         yield from _picture_faults(archive, info, wanted[name])
 
@@ -186,31 +186,27 @@ def _nearest(name: str, wanted: dict[str, Path]) -> str:
 
 
 def _picture_faults(archive: zipfile.ZipFile, info: zipfile.ZipInfo, picture: Path) -> Iterator[str]:
-    name = info.filename
+    name = shown(info.filename)
     if info.file_size > _HUGE:
         yield f'{name}: {info.file_size} bytes is far too large for a label map'
         return
     try:
         data = archive.read(info)
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format != 'PNG':
-                yield f'{name}: is a {image.format} file, must be PNG'
-                return
-            size, bands = image.size, len(image.getbands())
-            labels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, zipfile.BadZipFile) as error:
-        yield f'{name}: cannot be read as a picture ({error})'
+    except Exception as error:  # encrypted, damaged, packed in an unusual way: zipfile raises many kinds
+        yield f'{name}: cannot be read ({error})'
         return
-    with Image.open(picture) as source:
-        expected = source.size
-    if size != expected:
-        yield f'{name}: is {size[0]}x{size[1]}, its picture {expected[0]}x{expected[1]} (width x height)'
-    bits, colour = data[_BIT_DEPTH_AT], data[_COLOUR_TYPE_AT]
-    if bits != 8:
-        yield f'{name}: has {bits} bits a channel, must have 8'
-    if bands != 1 or colour not in (0, 3):
-        yield f'{name}: has {bands} channels ({_COLOUR_TYPES.get(colour, "unknown kind")}), must have one'
+    try:
+        png = read_png(data, picture)
+    except PngFault as fault:
+        yield f'{name}: {fault}'
         return
+    if png.bits != 8:
+        yield f'{name}: has {png.bits} bits a channel, must have 8'
+    if png.channels != 1 or png.colour not in (GREY, PALETTE):
+        kind = COLOUR_TYPES.get(png.colour, 'unknown kind')
+        yield f'{name}: has {png.channels} channels ({kind}), must have one'
+        return
+    labels = png.values.astype(np.int64)
     wrong = np.unique(labels[(labels < 0) | (labels >= NUM_CLASSES)])
     if wrong.size:
         yield f'{name}: holds the values {wrong[:8].tolist()}, must hold trainIds 0 to {NUM_CLASSES - 1} only'

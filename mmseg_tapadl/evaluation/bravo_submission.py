@@ -5,26 +5,37 @@ For every picture ``<path>.png`` (or ``.jpg``) of the challenge two files at the
 the challenge's own description (github.com/valeoai/bravo_challenge).
 """
 
+import gzip
 import io
+import lzma
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from mmseg_tapadl.evaluation.acdc_submission import NUM_CLASSES
+from mmseg_tapadl.evaluation.submitted_png import COLOUR_TYPES, GREY, PngFault, read_png
 from mmseg_tapadl.utils import InputError, atomic_write, shown
 
-# Folders of the challenge's data.
-SUBSETS: tuple[str, ...] = (
-    *('bravo_ACDC', 'bravo_SMIYC', 'bravo_outofcontext', 'bravo_synflare', 'bravo_synobjs', 'bravo_synrain'),
+# Folders of the challenge's data, and how the names of their pictures end: the challenge's encoder knows no others.
+SUBSETS: dict[str, str] = {
+    'bravo_ACDC': '_rgb_anon',
+    'bravo_SMIYC': '',
+    'bravo_outofcontext': '_leftImg8bit',
+    'bravo_synflare': '_leftImg8bit',
+    'bravo_synobjs': '',
+    'bravo_synrain': '_leftImg8bit',
+}
+# What may lie beside pictures whose names tell nothing: their labels, and predictions of them.
+_NO_PICTURES = (
+    *('_labels_semantic', '_labels_semantic_color', '_labels_semantic_fake', '_gt', '_mask'),
+    *('_pred', '_conf'),
 )
 _PICTURES = ('.png', '.jpg', '.jpeg')
-# PNG: bits a channel, and the colour type of one channel of grey.
-_BIT_DEPTH_AT, _COLOUR_TYPE_AT, _GREY = 24, 25, 0
 _HUGE = 1 << 27
 
 
@@ -48,9 +59,10 @@ def pictures_of(data_root: str | Path) -> dict[str, Path]:
     """
     root = Path(data_root)
     found: dict[str, Path] = {}
-    for subset in SUBSETS:
+    for subset, end in SUBSETS.items():
         for path in sorted((root / subset).rglob('*')):
-            if path.suffix.lower() in _PICTURES and path.is_file():
+            is_picture = path.suffix.lower() in _PICTURES and path.stem.endswith(end)
+            if is_picture and not path.stem.endswith(_NO_PICTURES) and path.is_file():
                 stem = path.relative_to(root).with_suffix('').as_posix()
                 if stem in found:
                     raise InputError(f'{shown(found[stem])} and {shown(path)} would share a prediction')
@@ -85,7 +97,7 @@ def write_submission(predictions: str | Path, data_root: str | Path, target: str
                         f'{shown(source)} is missing: label {shown(data_root)} with tools/predict.py --confidence'
                     )
                 data = source.read_bytes()
-                fault = next(iter(_faults_of(str(source), data, picture, _KINDS[end])), None)
+                fault = next(_faults_of(shown(source), data, picture, _KINDS[end]), None)
                 if fault is not None:
                     raise InputError(fault)
                 member = tarfile.TarInfo(f'{stem}{end}')
@@ -113,7 +125,7 @@ def check_submission(archive: str | Path, data_root: str | Path) -> list[str]:
     try:
         with tarfile.open(archive) as opened:
             return list(_faults(opened, pictures))
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise InputError(f'{shown(archive)} is not a whole tar file ({error})') from error
 
 
@@ -125,40 +137,35 @@ def _faults(archive: tarfile.TarFile, pictures: dict[str, Path]) -> Iterator[str
     for member in archive:
         if member.isdir():
             continue
-        name = member.name.removeprefix('./')
-        seen[name] += 1
-        if name not in wanted:
-            yield f'{name}: no picture of the challenge has this file'
+        name = shown(member.name)
+        seen[member.name] += 1
+        if member.name not in wanted:
+            plain = PurePosixPath(member.name).as_posix()
+            hint = f' (the challenge looks for {shown(plain)})' if plain in wanted else ''
+            yield f'{name}: no picture of the challenge has this file{hint}'
         elif not member.isfile() or member.size > _HUGE:
             yield f'{name}: is no file of a plausible size'
-        elif seen[name] == 1:
+        elif seen[member.name] == 1:
             content = archive.extractfile(member)
             assert content is not None
-            yield from _faults_of(name, content.read(), *wanted[name])
+            yield from _faults_of(name, content.read(), *wanted[member.name])
     for name, count in seen.items():
         if count > 1:
-            yield f'{name}: occurs {count} times'
+            yield f'{shown(name)}: occurs {count} times'
     for name in sorted(set(wanted) - set(seen)):
-        yield f'{name}: is missing'
+        yield f'{shown(name)}: is missing'
 
 
 def _faults_of(name: str, data: bytes, picture: Path, kind: _Kind) -> Iterator[str]:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format != 'PNG':
-                yield f'{name}: is a {image.format} file, must be PNG'
-                return
-            size, values = image.size, np.asarray(image)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        yield f'{name}: cannot be read as a picture ({error})'
+        png = read_png(data, picture)
+    except PngFault as fault:
+        yield f'{name}: {fault}'
         return
-    with Image.open(picture) as source:
-        expected = source.size
-    if size != expected:
-        yield f'{name}: is {size[0]}x{size[1]}, its picture {expected[0]}x{expected[1]} (width x height)'
-    if data[_BIT_DEPTH_AT] != kind.bits or data[_COLOUR_TYPE_AT] != _GREY:
-        yield f'{name}: must have one grey channel of {kind.bits} bits'
+    if png.bits != kind.bits or png.colour != GREY:
+        colour = COLOUR_TYPES.get(png.colour, 'unknown kind')
+        yield f'{name}: must have one grey channel of {kind.bits} bits, has {png.bits} bits ({colour})'
         return
-    wrong = np.unique(values[values > kind.highest])
+    wrong = np.unique(png.values[png.values > kind.highest])
     if wrong.size:
         yield f'{name}: holds the values {wrong[:8].tolist()}, must hold {kind.holds} only'

@@ -42,10 +42,10 @@ def counted_pixels(
     source: str = '',
     void_source: str = 'ignore_index',
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The pixels of one picture that count.
+    """The pixels of one picture that count, after a look at both: the one check of a label and its prediction.
 
     Args:
-        predicted: (H, W), class numbers.
+        predicted: (H, W), class numbers or :data:`NO_CLASS`.
         labelled: (H, W), class numbers or ``ignore_index``.
         num_classes: C.
         ignore_index: Label value whose pixels do not count.
@@ -56,7 +56,8 @@ def counted_pixels(
         (H, W) bool, which they are; (N,) int64, their predictions; (N,) int64, their labels.
 
     Raises:
-        SampleError: When the sizes differ or a label is neither a class nor ``ignore_index``.
+        SampleError: When the sizes differ, a label is neither a class nor ``ignore_index``, or the prediction of a pixel
+            that counts is no class.
     """
     if predicted.shape != labelled.shape:
         raise SampleError(
@@ -71,6 +72,11 @@ def counted_pixels(
         raise SampleError(
             f'{source}: label values {wrong[:8]} are neither a class (0 to {num_classes - 1}) nor {ignore_index}, the id of '
             f'void by {void_source}; {_advice(wrong, ignore_index)}'
+        )
+    if guess.numel() and (int(guess.max()) >= num_classes or int(guess.min()) < NO_CLASS):
+        wrong = sorted({value for value in guess.unique().tolist() if not NO_CLASS <= value < num_classes})
+        raise SampleError(
+            f'{source}: class {wrong[0]} was predicted, the data set has {num_classes} (0 to {num_classes - 1})'
         )
     return kept, guess, target
 
@@ -101,7 +107,7 @@ def class_counts(
         (3, C) int64 on the CPU: pixels where both agree, pixels predicted as, pixels labelled as the class.
 
     Raises:
-        SampleError: When the sizes differ or a label is neither a class nor ``ignore_index``.
+        SampleError: As there.
     """
     _, guess, target = counted_pixels(
         predicted, labelled, num_classes=num_classes, ignore_index=ignore_index, source=source
@@ -110,7 +116,7 @@ def class_counts(
     return torch.stack(
         [
             agreed,
-            torch.bincount(guess, minlength=num_classes)[:num_classes],
+            torch.bincount(guess[guess != NO_CLASS], minlength=num_classes),
             torch.bincount(target, minlength=num_classes),
         ]
     ).cpu()

@@ -33,6 +33,11 @@ class ClassMap:
         if self.targets == tuple(range(self.num_classes)):
             return prediction
         table = torch.tensor(self.targets, device=prediction.labels.device)
+        labels = table[prediction.labels.long()]
+        if prediction.logits is not None and sorted(self.targets) == list(range(self.num_classes)):
+            # Each class is one of the other's: only their order differs.
+            order = table.argsort().to(prediction.logits.device)
+            return Prediction(labels, logits=prediction.logits[order])
         probabilities = prediction.probabilities
         confidence = prediction.confidence
         if probabilities is not None:
@@ -41,7 +46,7 @@ class ClassMap:
             else:
                 summed = probabilities.new_zeros(self.num_classes, *probabilities.shape[1:])
                 probabilities = summed.index_add_(0, table.to(summed.device), probabilities)
-        return Prediction(table[prediction.labels.long()], confidence=confidence, probabilities=probabilities)
+        return Prediction(labels, confidence=confidence, probabilities=probabilities)
 
 
 def map_classes(

@@ -15,6 +15,7 @@ from mmseg_tapadl.inference.checked import checked_predictions
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.pictures import load_picture
 from mmseg_tapadl.inference.sources import find_pictures
+from mmseg_tapadl.inference.temperature import Temperature, at_temperature, weights_digest
 from mmseg_tapadl.utils import InputError, shown
 from mmseg_tapadl.utils.colours import distinct_colours
 
@@ -36,6 +37,7 @@ def write_labels(
     suffixes: Sequence[str] = (),
     write: Collection[str] = ('labels', 'overlays'),
     confidence: bool = False,
+    temperature: Temperature | None = None,
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """Labels a picture or every picture below a folder and writes the results of each.
 
@@ -53,6 +55,7 @@ def write_labels(
         write: ``'labels'``, ``'overlays'`` or both.
         confidence: Also write ``out/confidence/<name>.png``: 16 bit, one channel, the probability of the predicted class
             of every pixel; 65535 stands for 1, level l for (l + 0.5) / 65536.
+        temperature: Of these probabilities; None: as the model gives them.
 
     Yields:
         The path and the label map (H, W) of each picture, after its files are on disk.
@@ -77,6 +80,8 @@ def write_labels(
         labels = label_map(prediction.labels[None])
         # Before the others: a model that cannot tell leaves nothing behind.
         if 'confidence' in files:
+            if temperature is not None:
+                prediction = at_temperature(prediction, temperature.value, str(path))
             files['confidence'].save(path, confidence_map(prediction, str(path)))
         if 'labels' in files:
             files['labels'].save(path, labels)
@@ -115,12 +120,15 @@ def predict_files(
     *,
     write: Collection[str] = ('labels', 'overlays'),
     confidence: bool = False,
+    temperature: Temperature | None = None,
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """:func:`write_labels` with any predictor; where it tells no names, classes are called by their number.
 
     Raises:
-        InputError: As there; the predictor broke its contract.
+        InputError: As there; the predictor broke its contract; a temperature of another model.
     """
+    if temperature is not None:
+        temperature.check_weights(weights_digest(predictor.identity()))
     classes, palette = named_classes(predictor)
 
     def label_file(path: Path) -> tuple[Prediction, np.ndarray]:
@@ -141,6 +149,7 @@ def predict_files(
         palette=palette,
         write=write,
         confidence=confidence,
+        temperature=temperature,
     )
 
 

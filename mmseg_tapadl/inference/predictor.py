@@ -22,6 +22,7 @@ from mmseg_tapadl.evaluation.seen_pictures import loading_position, loads_labels
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.label_files import write_labels
 from mmseg_tapadl.inference.names_and_colours import names_and_colours
+from mmseg_tapadl.inference.temperature import Temperature, weights_digest
 from mmseg_tapadl.utils import InputError, sha256_of, shown
 from mmseg_tapadl.utils.dataset_tree import datasets_of_loaders
 
@@ -113,8 +114,11 @@ class Predictor(PicturePredictor):
         *,
         write: Collection[str] = ('labels', 'overlays'),
         confidence: bool = False,
+        temperature: Temperature | None = None,
     ) -> Iterator[tuple[Path, np.ndarray]]:
         """Labels pictures or every picture below folders: :func:`mmseg_tapadl.inference.label_files.write_labels`."""
+        if temperature is not None:
+            temperature.check_weights(weights_digest(self.identity()))
         return write_labels(
             self._predict_file,
             source,
@@ -124,6 +128,7 @@ class Predictor(PicturePredictor):
             suffixes=self._suffixes,
             write=write,
             confidence=confidence,
+            temperature=temperature,
         )
 
 

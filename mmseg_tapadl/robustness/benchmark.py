@@ -44,6 +44,7 @@ def measure(
     pregenerated: str | None = None,
     class_map: Mapping[str, str | None] | None = None,
     fresh: bool = False,
+    temperature: float | str | os.PathLike | None = None,
     name: str | None = None,
     launcher: str = 'none',
 ) -> dict:
@@ -54,7 +55,7 @@ def measure(
             (:class:`~mmseg_tapadl.inference.adapters.python_function.PythonFunction`), or any mmseg 1.x config.
         data: What to measure a predictor or function on, as
             :func:`~mmseg_tapadl.datasets.named_data.read_data` takes it. With a config: :class:`SweepOptions`, in
-            place of the arguments up to ``fresh``.
+            place of the arguments up to ``temperature``.
         preset: A key of :data:`~mmseg_tapadl.evaluation.robustness_presets.PRESETS`.
         corruptions: Only these, None for the preset's.
         severities: Only these, None for the preset's.
@@ -65,6 +66,7 @@ def measure(
         class_map: Name of the model: name of the data set (or None), where they are not the same but for case,
             spaces, ``_`` and ``-``.
         fresh: Throw the cells of a former sweep away.
+        temperature: Of the probabilities, a number or a file of ``tools/calibrate.py``; None: as the model gives them.
         name: The model's name in the report; by default the config's, or the predictor's.
         launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
 
@@ -106,6 +108,7 @@ def measure(
             channel_order=channel_order,
             pregenerated=pregenerated,
             fresh=fresh,
+            temperature=temperature,
         )
         measured = MeasuredPredictor(predictor, read_data(data), name=name, class_map=class_map)
         if predictor.unknown:
@@ -174,6 +177,7 @@ def _write(sweep: Sweep) -> dict:
         **sweep.model.facts(),
         'seed': sweep.options.seed,
         'channel_order': sweep.options.channel_order,
+        'temperature': _temperature_facts(sweep),
         'pictures': {
             'count': len(sweep.clean),
             'sha256': sweep.store.identity['pictures'],
@@ -203,13 +207,28 @@ def _write(sweep: Sweep) -> dict:
     return results
 
 
+def _temperature_facts(sweep: Sweep) -> dict[str, Any] | None:
+    """The temperature of the confidence, and whether one half of these pictures was what it was fitted on."""
+    found = sweep.temperature
+    if found is None:
+        return None
+    seen = found.pictures and found.pictures == sweep.store.identity['pictures']
+    return {'value': found.value, 'file': found.file, 'fitted_on_half_of_these': bool(seen)}
+
+
 def _summary(results: dict) -> str:
     average = 'Cityscapes-C' if results['cityscapes_c_complete'] else 'average of corruptions'
     rpc = results['rPC']
     lines = [
         f'{"clean mIoU":<24}{results["clean"]["mIoU"]:7.2f}',
         f'{average:<24}{results["cityscapes_c"]:7.2f}',
+        f'{"worst corruption":<24}{results["worst_corruption"]["mIoU"]:7.2f}   {results["worst_corruption"]["name"]}',
         f'{"mPC":<24}{results["mPC"]:7.2f}',
         f'{"rPC":<24}{100 * rpc:7.2f} %' if rpc is not None else 'rPC is undefined',
     ]
+    seconds = results['time']
+    lines.append(
+        f'{seconds["model"]:.0f} s predicting, {seconds["waiting"]:.0f} s waiting for pictures; the workers corrupted for '
+        f'{seconds["corruption"]:.0f} s and loaded for {seconds["loading"]:.0f} s'
+    )
     return '\n'.join(lines)

@@ -17,6 +17,7 @@ from mmseg_tapadl.evaluation.class_counts import labels_of_sample, percentages
 from mmseg_tapadl.evaluation.picture_score import score_picture
 from mmseg_tapadl.evaluation.robustness_presets import Cell
 from mmseg_tapadl.inference.interface import Prediction
+from mmseg_tapadl.inference.temperature import at_temperature
 from mmseg_tapadl.robustness.bootstrap import pack, resampled_miou
 from mmseg_tapadl.robustness.cell_counts import CellCounts
 from mmseg_tapadl.robustness.cell_data import SECONDS
@@ -81,6 +82,7 @@ def run_cell(
     classes: list[str],
     ignore_index: int = 255,
     void_source: str = 'ignore_index',
+    temperature: float | None = None,
     conditions: Sequence[str] = (),
     names: Sequence[str] = (),
     sample: frozenset[int] | None = None,
@@ -94,6 +96,7 @@ def run_cell(
         classes: Names of the C classes.
         ignore_index: Label value whose pixels do not count.
         void_source: Names what says ``ignore_index``, in errors.
+        temperature: Of the probabilities; None: as the model gives them.
         conditions: The condition of every picture of the data set; empty: they are not told apart.
         names: What names every picture of the data set; needed with ``sample``.
         sample: Numbers of the pictures of which small copies are kept, beside the worst; None: of none at all.
@@ -110,6 +113,8 @@ def run_cell(
             index = indices[place]
             condition = conditions[index] if conditions else ''
             predicted, labelled, source = labels_of_sample(answer.to_dict())
+            if temperature is not None:
+                prediction = at_temperature(prediction, temperature, answer.metainfo['img_path'])
             score = score_picture(
                 predicted,
                 labelled,
@@ -193,6 +198,7 @@ def cell_record(cell: Cell, result: CellResult, classes: list[str], seconds: flo
 def _numbers(counts: CellCounts, classes: list[str]) -> dict:
     scores = percentages(counts.sums)
     known = counts.known_confidence
+    none = counts.confusion[:, -1].tolist()
     return {
         'mIoU': _number(scores.miou),
         'aAcc': _number(scores.aacc),
@@ -201,7 +207,8 @@ def _numbers(counts: CellCounts, classes: list[str]) -> dict:
             key: dict(zip(classes, row, strict=True))
             for key, row in zip(('right', 'predicted', 'labelled'), counts.sums.tolist(), strict=True)
         },
-        'confusion': counts.confusion[:, : len(classes)].tolist(),
+        'confusion': counts.confusion[:, :-1].tolist(),
+        **({'predicted_none': none} if any(none) else {}),
         'confidence': known and known.metrics(),
         'reliability': known and known.reliability(),
         'pictures': counts.pictures,

@@ -151,4 +151,4 @@ def _change(key: str, former: Any, now: Any) -> str:
         return f'the {key} differ'
     if isinstance(now, str) and len(now) == 64:
         return f'the {key} differs'
-    return f'{key}: {"not known" if former is None else former} then, {now} now'
+    return f'{key}: {"not known" if former is None else former} then, {"none" if now is None else now} now'

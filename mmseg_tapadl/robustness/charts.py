@@ -107,6 +107,11 @@ def reliability_panel(lines: list[Reliability], *, title: str) -> Markup:
     """
     width, height, left, right, above, plot, bars = 340, 320, 34, 12, 12, 210, 44
     floor = above + plot + 10 + bars
+    # Bars are as tall as they are beside the longest, so that their shape is seen however flat it is.
+    longest = max(
+        (pixels / max(1, sum(bin_[0] for bin_ in line.bins)) for line in lines for pixels, _, _ in line.bins),
+        default=0.0,
+    )
 
     def x(share: float) -> float:
         return left + (width - left - right) * share
@@ -123,6 +128,8 @@ def reliability_panel(lines: list[Reliability], *, title: str) -> Markup:
         parts.append(_text(left - 6, y(share) + 4, f'{100 * share:g}', anchor='end'))
         parts.append(_text(x(share), floor + 17, f'{100 * share:g}'))
     parts.append(_text((left + width) / 2, height - 3, 'confidence (%)'))
+    parts.append(_text(left + 4, above + 12, 'right (%)', anchor='start'))
+    parts.append(_text(left + 4, floor - bars + 6, 'pixels', anchor='start'))
     parts.append(
         f'<line x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}" stroke="{_INK}" stroke-dasharray="3 4"/>'
     )
@@ -140,7 +147,7 @@ def reliability_panel(lines: list[Reliability], *, title: str) -> Markup:
         )
         slot = (width - left - right) / len(line.bins)
         for place, (pixels, _, _) in enumerate(line.bins):
-            tall = bars * pixels / total
+            tall = bars * pixels / total / longest
             parts.append(
                 f'<rect x="{left + slot * (place + (0.1 + 0.8 * number / len(lines))):.1f}" y="{floor - tall:.1f}" '
                 f'width="{0.8 * slot / len(lines):.1f}" height="{tall:.1f}" fill="{colour}"/>'

@@ -1,51 +1,19 @@
-"""Several models side by side: what differs, and what another choice of pictures could undo."""
+"""Several models side by side: ``compare.html``."""
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from mmseg_tapadl.evaluation.robustness_presets import group_of
-from mmseg_tapadl.robustness.bootstrap import within_noise
 from mmseg_tapadl.robustness.charts import COLOURS, axis_top
+from mmseg_tapadl.robustness.compared_rows import Comparison, Row, compare, resampled_difference
 from mmseg_tapadl.robustness.report import render
-from mmseg_tapadl.robustness.results import ResultError, read_results, resamples_of
+from mmseg_tapadl.robustness.results import ResultError, read_results
 from mmseg_tapadl.robustness.side_by_side import RULE, side_by_side
 from mmseg_tapadl.utils import atomic_write
 
+__all__ = ['compare', 'resampled_difference', 'write_comparison']
 _MOST_MODELS = 26
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One number of one model.
-
-    Attributes:
-        value: In percent; None where undefined.
-        difference: To the first model; None for the first model itself and where undefined.
-        noise: Whether the difference is within noise; None where that cannot be told.
-    """
-
-    value: float | None
-    difference: float | None = None
-    noise: bool | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One number of all models.
-
-    Attributes:
-        key: ``clean``, a score, a corruption or a cell.
-        title: For people.
-        entries: In the order of the models.
-    """
-
-    key: str
-    title: str
-    entries: list[Entry]
 
 
 def write_comparison(
@@ -70,13 +38,22 @@ def write_comparison(
     """
     if not 2 <= len(files) <= _MOST_MODELS:
         raise ResultError(f'a comparison needs 2 to {_MOST_MODELS} files, got {len(files)}')
+    if any(os.path.realpath(file) == os.path.realpath(out) for file in files):
+        raise ResultError(f'{out} is one of the files to compare and would be overwritten by the page')
     models = [read_results(file) for file in files]
     _check_comparable(files, models)
-    headline, corruptions, cells = compare(models)
+    comparison = Comparison(models)
+    headline, conditions = comparison.headline(), comparison.conditions()
+    corruptions = comparison.corruptions()
+    groups = _grouped(corruptions)
     palette = models[0].get('palette') or {}
     if pictures and not palette:
         raise ResultError(f'{files[0]}: was written before results held colours; measure the model again')
     same_classes = all(model['classes'] == models[0]['classes'] for model in models)
+    if pictures and not same_classes:
+        raise ResultError(
+            'the classes of the models differ, so their label maps cannot be shown side by side'
+        )
     shown = side_by_side(files, models, list(palette.values()), pictures) if palette and same_classes else []
     letters = [chr(ord('A') + number) for number in range(len(models))]
     page = render(
@@ -85,88 +62,28 @@ def write_comparison(
         names=_names(models, files),
         letters=letters,
         colours=[COLOURS[number % len(COLOURS)] for number in range(len(models))],
-        headline=[*headline, _worst_row(models)],
-        groups=_grouped(corruptions),
-        cells=cells,
+        headline=[*headline[:2], comparison.worst(), *headline[2:]],
+        groups=groups,
+        bars={**({'conditions of the clean pictures': conditions} if conditions else {}), **groups},
+        conditions=conditions,
+        cells=comparison.cells(),
+        sure=comparison.how_sure(),
         notes=_notes(models, letters),
         pictures=shown,
         pictures_rule=RULE,
         palette=palette,
         top=axis_top(
-            [entry.value for row in [headline[0], *corruptions] for entry in row.entries if entry.value]
+            [
+                entry.value
+                for row in [headline[0], *conditions, *corruptions]
+                for entry in row.entries
+                if entry.value
+            ]
         ),
     )
     with atomic_write(out, 'w', encoding='utf-8') as file:
         file.write(page)
     return Path(out), headline
-
-
-def compare(models: list[dict]) -> tuple[list[Row], list[Row], list[Row]]:
-    """The headline rows, one row a corruption, one row a cell, all against the first model."""
-    draws = [resamples_of(model) for model in models]
-    paired = len({model['pictures']['sha256'] for model in models}) == 1
-
-    def row(key: str, title: str, values: list[float | None], scale: float = 1.0) -> Row:
-        entries = []
-        for number, value in enumerate(values):
-            first = values[0]
-            if number == 0 or value is None or first is None:
-                entries.append(Entry(None if value is None else scale * value))
-                continue
-            moved = resampled_difference(draws[number][key], draws[0][key], paired)
-            entries.append(Entry(scale * value, scale * (value - first), within_noise(value - first, moved)))
-        return Row(key, title, entries)
-
-    complete = all(model['cityscapes_c_complete'] for model in models)
-    headline = [
-        row('clean', 'Clean', [model['clean']['mIoU'] for model in models]),
-        row(
-            'cityscapes_c',
-            'Cityscapes-C' if complete else 'Average of corruptions',
-            [model['cityscapes_c'] for model in models],
-        ),
-        row('mPC', 'mPC', [model['mPC'] for model in models]),
-        row('rPC', 'rPC (%)', [model['rPC'] for model in models], scale=100.0),
-    ]
-    corruptions = [
-        row(name, name.replace('_', ' '), [model['corruptions'][name] for model in models])
-        for name in models[0]['corruptions']
-    ]
-    by_cell = [{f'{c["corruption"]}_{c["severity"]}': c['mIoU'] for c in model['cells']} for model in models]
-    cells = [row(key, key.replace('_', ' '), [values[key] for values in by_cell]) for key in by_cell[0]]
-    return headline, corruptions, cells
-
-
-def _worst_row(models: list[dict]) -> Row:
-    """The lowest of the corruptions' averages, which may be another corruption in each model."""
-    values = [min(model['corruptions'].values()) for model in models]
-    draws = [
-        np.min([resamples[name] for name in model['corruptions']], axis=0)
-        for model in models
-        for resamples in [resamples_of(model)]
-    ]
-    paired = len({model['pictures']['sha256'] for model in models}) == 1
-    entries = [Entry(values[0])] + [
-        Entry(
-            value,
-            value - values[0],
-            within_noise(value - values[0], resampled_difference(draw, draws[0], paired)),
-        )
-        for value, draw in zip(values[1:], draws[1:], strict=True)
-    ]
-    return Row('min', 'Worst corruption', entries)
-
-
-def resampled_difference(values: np.ndarray, first: np.ndarray, paired: bool) -> np.ndarray:
-    """(B,) resamples of the difference of two models.
-
-    Args:
-        values: (B,) resamples of the one.
-        first: (B,) resamples of the other.
-        paired: Whether both saw the same pictures. Else resample b of the one meets another resample of the other,
-            whose weights are independent of its own.
-    """
-    return values - (first if paired else np.roll(first, len(first) // 2))
 
 
 def _check_comparable(files: list[str], models: list[dict]) -> None:
@@ -210,6 +127,13 @@ def _notes(models: list[dict], letters: list[str]) -> list[str]:
         ]
         if others:
             notes.append(f'{" and ".join(others)} against A: {text}')
+    temperatures = [(model.get('temperature') or {}).get('value') for model in models]
+    if len(set(temperatures)) > 1:
+        told = (
+            f'{letter} {"as given" if value is None else f"at temperature {value:.4g}"}'
+            for letter, value in zip(letters, temperatures, strict=True)
+        )
+        notes.append(f'the confidence was measured at different temperatures: {", ".join(told)}')
     if len({model['pictures']['sha256'] for model in models}) > 1:
         notes.append(
             'the models were not measured on the same pictures, so the noise is that of independent samples'

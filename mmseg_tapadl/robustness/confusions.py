@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# What a class of the model is that the data set does not have.
+NONE = 'none of the classes'
+
 
 class ConfusedPair(NamedTuple):
     """Pixels of one class that were predicted as another.
@@ -23,11 +26,17 @@ class ConfusedPair(NamedTuple):
     of_label: float
 
 
+def taken_for(entry: dict) -> np.ndarray:
+    """(C, C + 1) pixels of a cell of ``robustness.json``: rows are labels, the last column is none of the classes."""
+    confusion = np.array(entry['confusion'])
+    return np.column_stack([confusion, entry.get('predicted_none') or np.zeros(len(confusion), np.int64)])
+
+
 def most_confused(confusion: np.ndarray, classes: list[str], count: int) -> list[ConfusedPair]:
     """The pairs with the most wrong pixels, the worst first; pairs without any are left out.
 
     Args:
-        confusion: (C, C) pixels, rows are labels.
+        confusion: (C, C) or (C, C + 1) pixels, rows are labels; see :func:`taken_for`.
         classes: Names of the C classes.
         count: At most so many.
     """
@@ -42,7 +51,7 @@ def most_confused(confusion: np.ndarray, classes: list[str], count: int) -> list
             pairs.append(
                 ConfusedPair(
                     classes[label],
-                    classes[prediction],
+                    [*classes, NONE][prediction],
                     pixels,
                     pixels / int(total),
                     pixels / int(of_class[label]),

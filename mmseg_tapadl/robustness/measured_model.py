@@ -24,6 +24,7 @@ from mmseg_tapadl.inference.checked import PredictionError, checked_predictions
 from mmseg_tapadl.inference.class_map import ClassMap, map_classes
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
 from mmseg_tapadl.inference.predictor import prediction_of_sample
+from mmseg_tapadl.inference.temperature import weights_digest
 from mmseg_tapadl.robustness.cell_data import pictures_only
 from mmseg_tapadl.robustness.sweep_model import build_model
 from mmseg_tapadl.utils import InputError, sha256_of
@@ -66,6 +67,10 @@ class MeasuredModel(ABC):
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What the predictions depend on, beside the pictures."""
+
+    @abstractmethod
+    def weights(self) -> str | None:
+        """A digest of what was learnt alone, whatever it is measured on; None where that is not known."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
@@ -125,8 +130,12 @@ class MeasuredConfig(MeasuredModel):
         """See the base class."""
         return {
             'config': digest_of(without_neutral(self.config.to_dict())),
-            'checkpoint': sha256_of(self.checkpoint),
+            'checkpoint': self.weights(),
         }
+
+    def weights(self) -> str:
+        """See the base class."""
+        return sha256_of(self.checkpoint)
 
     def facts(self) -> dict[str, Any]:
         """See the base class."""
@@ -208,6 +217,10 @@ class MeasuredPredictor(MeasuredModel):
             # The pictures count by their names below the root, wherever that lies.
             'data': digest_of(without_neutral(_without_roots(self.config.to_dict()))),
         }
+
+    def weights(self) -> str | None:
+        """See the base class."""
+        return weights_digest(self.predictor.identity())
 
     def facts(self) -> dict[str, Any]:
         """See the base class."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from mmseg_tapadl.robustness.charts import Reliability, legend_marker, reliability_panel
-from mmseg_tapadl.robustness.confusions import most_confused
+from mmseg_tapadl.robustness.confusions import most_confused, taken_for
 
 _PAIRS, _PAIRS_OF_CORRUPTION = 10, 3
 # Beyond so many classes a matrix can no longer be read.
@@ -22,14 +22,19 @@ def how_sure(results: dict) -> dict[str, Any] | None:
     if pooled:
         bins = zip(*(entry['reliability'] for entry in pooled.values()), strict=True)
         lines.append(Reliability('all corruptions', [_added(list(same)) for same in bins]))
-    rows = [('clean', clean)]
-    rows += [(name, entry['confidence']) for name, entry in results['conditions'].items()]
-    rows += [(name, entry['confidence']) for name, entry in pooled.items()]
+    rows = [('clean', clean), *((name, entry['confidence']) for name, entry in by_condition(results))]
     return {
         'panel': reliability_panel(lines, title='Share of right pixels against confidence'),
         'legend': [(line.name, legend_marker(number)) for number, line in enumerate(lines)],
         'rows': [(name, confidence) for name, confidence in rows if confidence is not None],
+        'temperature': results.get('temperature'),
     }
+
+
+def by_condition(results: dict) -> list[tuple[str, dict]]:
+    """The conditions of the clean pictures, as in ACDC, then the corruptions, named apart: both may be fog."""
+    conditions = [(f'clean, {name}', entry) for name, entry in results['conditions'].items()]
+    return [*conditions, *((name.replace('_', ' '), entry) for name, entry in results['pooled'].items())]
 
 
 def _added(bins: list[tuple[int, int, float | None]]) -> tuple[int, int, float | None]:
@@ -43,14 +48,13 @@ def confusions(results: dict) -> dict[str, Any] | None:
     if results['clean']['confusion'] is None or not results['pooled']:
         return None
     classes = results['classes']
-    clean = np.array(results['clean']['confusion'])
-    corrupted = sum(np.array(entry['confusion']) for entry in results['pooled'].values())
-    tables = {'clean': clean, 'all corruptions': np.asarray(corrupted)}
+    corrupted = sum(taken_for(entry) for entry in results['pooled'].values())
+    tables = {'clean': taken_for(results['clean']), 'all corruptions': np.asarray(corrupted)}
     return {
         'pairs': {name: most_confused(matrix, classes, _PAIRS) for name, matrix in tables.items()},
         'by_corruption': {
-            name: most_confused(np.array(entry['confusion']), classes, _PAIRS_OF_CORRUPTION)
-            for name, entry in (results['conditions'] | results['pooled']).items()
+            name: most_confused(taken_for(entry), classes, _PAIRS_OF_CORRUPTION)
+            for name, entry in by_condition(results)
         },
         'matrices': {name: _shares(matrix, classes) for name, matrix in tables.items()}
         if len(classes) <= _MOST_CLASSES
@@ -61,7 +65,7 @@ def confusions(results: dict) -> dict[str, Any] | None:
 def _shares(matrix: np.ndarray, classes: list[str]) -> list[tuple[str, list[float]]]:
     """Each class that occurs, and in percent what its pixels were predicted as."""
     return [
-        (name, (100 * row / row.sum()).tolist())
+        (name, (100 * row[: len(classes)] / row.sum()).tolist())
         for name, row in zip(classes, matrix, strict=True)
         if row.any()
     ]

@@ -19,6 +19,7 @@ from mmseg_tapadl.evaluation.robustness_scores import (
 )
 from mmseg_tapadl.robustness.bootstrap import pack, spread, unpack
 from mmseg_tapadl.robustness.cell_store import RESULTS_FILE
+from mmseg_tapadl.robustness.confusions import taken_for
 from mmseg_tapadl.utils import InputError, atomic_write, write_json
 
 FORMAT = 'mmseg_tapadl.robustness'
@@ -28,6 +29,8 @@ SCORES = ('cityscapes_c', 'mPC', 'rPC')
 _CELL_KEYS = ('corruption', 'severity', 'mIoU', 'aAcc', 'IoU', 'pixels', 'resampled_mIoU')
 # Files without these were written before there were any; None stands for them.
 _LATER_KEYS = ('confidence', 'reliability', 'confusion')
+# There where the model has classes that the data set does not have: how many pixels of each class it took for those.
+_NONE_KEY = 'predicted_none'
 
 
 class ResultError(InputError):
@@ -137,18 +140,19 @@ def _pooled(
 ) -> dict:
     """What a corruption's severities amount to together; one cell's counts are in memory at a time."""
     cells = [cell for cell in records if cell.corruption == corruption]
-    confusion = sum(np.array(records[cell]['confusion']) for cell in cells)
+    counts = np.asarray(sum(taken_for(records[cell]) for cell in cells))
     pooled: ConfidenceCounts | None = ConfidenceCounts()
     for cell in cells:
-        counts = confidence_of(cell) if pooled is not None else None
-        if pooled is None or counts is None:
+        known = confidence_of(cell) if pooled is not None else None
+        if pooled is None or known is None:
             pooled = None
         else:
-            pooled += counts
+            pooled += known
     return {
         'confidence': pooled and pooled.metrics(),
         'reliability': pooled and pooled.reliability(),
-        'confusion': np.asarray(confusion).tolist(),
+        'confusion': counts[:, :-1].tolist(),
+        **({_NONE_KEY: counts[:, -1].tolist()} if counts[:, -1].any() else {}),
     }
 
 
@@ -161,6 +165,7 @@ def _entry(record: dict) -> dict:
     resampled = unpack(record['resampled_mIoU'])
     return {
         **{key: record[key] for key in ('mIoU', 'aAcc', 'IoU', 'pixels', *_LATER_KEYS)},
+        **({_NONE_KEY: record[_NONE_KEY]} if _NONE_KEY in record else {}),
         'standard_error': spread(resampled),
         # Already short; kept as text so that the file stays readable.
         'resampled_mIoU': pack(resampled),

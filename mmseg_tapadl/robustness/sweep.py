@@ -21,6 +21,7 @@ from mmseg_tapadl.datasets.acdc import condition_of
 from mmseg_tapadl.datasets.corruptions import picture_identity, warm_up
 from mmseg_tapadl.evaluation.confidence import ConfidenceCounts
 from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell, select_cells
+from mmseg_tapadl.inference.temperature import Temperature, read_temperature
 from mmseg_tapadl.robustness.bootstrap import BOOTSTRAP_VERSION
 from mmseg_tapadl.robustness.cell_data import (
     check_pregenerated,
@@ -62,6 +63,7 @@ class SweepOptions:
         channel_order: ``'bgr'`` or ``'rgb'``.
         pregenerated: A pre-generated Cityscapes-C to read corrupted pictures from, None to make them.
         fresh: Throw the cells of a former sweep away.
+        temperature: Of the probabilities, a number or a file of ``tools/calibrate.py``; None: as the model gives them.
     """
 
     checkpoint: str | None
@@ -73,6 +75,7 @@ class SweepOptions:
     channel_order: str = 'bgr'
     pregenerated: str | None = None
     fresh: bool = False
+    temperature: float | str | os.PathLike | None = None
 
     def cells(self) -> list[Cell]:
         """The cells, without the clean one."""
@@ -88,6 +91,7 @@ class Sweep:
         options: What to measure.
         clean: The data set without corruption.
         store: The finished cells.
+        temperature: Of the probabilities; None: as the model gives them.
         records: Those of this sweep, by cell; complete after :meth:`run`.
         skipped: How many cells were there already.
     """
@@ -96,6 +100,7 @@ class Sweep:
     options: SweepOptions
     clean: Any
     store: CellStore
+    temperature: Temperature | None = None
     records: dict[Cell, dict] = field(default_factory=dict)
     skipped: int = 0
 
@@ -176,6 +181,7 @@ class Sweep:
                     self._loader(self.dataset(cell), rank, processes),
                     classes=self.classes,
                     ignore_index=self.ignore_index,
+                    temperature=self.temperature and self.temperature.value,
                     void_source=self.model.void_source,
                     conditions=self.conditions if cell == CLEAN else (),
                     names=self.names,
@@ -240,11 +246,20 @@ def prepare_sweep(model: MeasuredModel | Config, options: SweepOptions) -> Sweep
     clean = clean_pictures(model)
     if options.pregenerated is not None:
         check_pregenerated(options.pregenerated, clean, model.config.test_dataloader.dataset, cells)
-    store = CellStore(options.work_dir, sweep_identity(model, options, clean))
+    temperature = _temperature(model, options)
+    store = CellStore(options.work_dir, sweep_identity(model, options, clean, temperature))
     if is_main_process():
         store.open(fresh=options.fresh)
     barrier()
-    return Sweep(model=model, options=options, clean=clean, store=store)
+    return Sweep(model=model, options=options, clean=clean, store=store, temperature=temperature)
+
+
+def _temperature(model: MeasuredModel, options: SweepOptions) -> Temperature | None:
+    if options.temperature is None:
+        return None
+    temperature = read_temperature(options.temperature)
+    temperature.check_weights(model.weights())
+    return temperature
 
 
 def clean_pictures(model: MeasuredModel) -> Any:
@@ -267,7 +282,9 @@ def clean_pictures(model: MeasuredModel) -> Any:
     return clean
 
 
-def sweep_identity(model: MeasuredModel, options: SweepOptions, clean: Any) -> dict[str, Any]:
+def sweep_identity(
+    model: MeasuredModel, options: SweepOptions, clean: Any, temperature: Temperature | None = None
+) -> dict[str, Any]:
     """All that the numbers of a sweep depend on; two sweeps of equal identity may share cells."""
     return {
         **model.identity(),
@@ -280,6 +297,8 @@ def sweep_identity(model: MeasuredModel, options: SweepOptions, clean: Any) -> d
         'bootstrap': BOOTSTRAP_VERSION,
         'cell format': CELL_FORMAT,
         'versions': library_versions(),
+        # Only where there is one: cells that were measured before there were any stay good.
+        **({'temperature': temperature.value} if temperature else {}),
     }
 
 

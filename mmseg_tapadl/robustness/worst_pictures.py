@@ -40,11 +40,13 @@ class WorstOfCondition:
     Attributes:
         title: For people.
         pictures: The worst first; none where nothing is wrong.
+        corrupted: Whether they are corrupted ones.
         share: Of all wrong labelled pixels of the condition, of these pictures together.
     """
 
     title: str
     pictures: list[WrongPicture]
+    corrupted: bool
 
     @property
     def share(self) -> float:
@@ -67,6 +69,7 @@ def worst_pictures(sweep: Sweep) -> Iterator[WorstOfCondition]:
             yield WorstOfCondition(
                 title=condition or _title(cell),
                 pictures=_worst_of(details, condition if 'conditions' in record else None, loss, palette),
+                corrupted=cell != CLEAN,
             )
 
 

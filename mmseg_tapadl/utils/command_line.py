@@ -116,6 +116,45 @@ def check_model(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
         parser.error('--model-options goes with --model')
 
 
+def add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    """CONFIG and CHECKPOINT or ``--model``, what they are measured on, and how the names of the classes meet."""
+    parser.add_argument('config', nargs='?', help='config of the model; its test_dataloader is measured on')
+    parser.add_argument('checkpoint', nargs='?', help='its weights, .pth or .safetensors')
+    add_model(parser)
+    parser.add_argument(
+        '--data',
+        metavar='FILE_OR_FOLDER',
+        help='what to measure on: a data.yaml (its test, else its val; docs/own_data.md), the folder of Cityscapes, CamVid or '
+        "ACDC (its val), or a config (its test_dataloader); needed with --model, else in place of the config's own",
+    )
+    parser.add_argument(
+        '--class-map',
+        metavar='FILE',
+        help='YAML, "name of the model: name of the data set", where the names differ (null: none of them)',
+    )
+    add_cfg_options(parser)
+    add_trust_checkpoint(parser)
+
+
+def check_model_and_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the tool where the options of :func:`add_model_and_data` do not go together."""
+    check_model(parser, args)
+    if args.model and not args.data:
+        parser.error('--model needs --data: the folder of a data set, or a config')
+    if args.class_map and not args.model:
+        parser.error('--class-map goes with --model')
+
+
+def add_temperature(parser: argparse.ArgumentParser) -> None:
+    """``--temperature FILE_OR_NUMBER``."""
+    parser.add_argument(
+        '--temperature',
+        metavar='FILE_OR_NUMBER',
+        help='compute the probabilities at this temperature: what tools/calibrate.py --out wrote, or a number; the labels '
+        'stay what they are',
+    )
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """``--launcher``, and the ``--local_rank`` that old launchers give."""
     parser.add_argument(

@@ -7,7 +7,15 @@ import pytest
 import torch
 from mmseg.evaluation import IoUMetric
 
-from mmseg_tapadl.evaluation.class_counts import class_counts, counted_pixels, percentages, score_sample
+from mmseg_tapadl.evaluation.class_counts import (
+    NO_CLASS,
+    class_counts,
+    counted_pixels,
+    counts_of_confusion,
+    percentages,
+    score_sample,
+)
+from mmseg_tapadl.evaluation.picture_score import score_picture
 from mmseg_tapadl.utils import SampleError
 
 
@@ -76,3 +84,35 @@ def test_the_advice_fits_the_value(label, void, advice):
         )
     assert f'label values [{label}] are neither a class (0 to 10) nor {void}' in str(caught.value)
     assert str(caught.value).endswith(f'the id of void by test_evaluator.ignore_index; {advice}')
+
+
+@pytest.mark.parametrize('value', [11, 19, 255, -2])
+def test_a_prediction_that_is_no_class_is_refused_by_name_wherever_it_is_counted(value):
+    labels = torch.tensor([[0, 255, 3]])
+    predicted = torch.tensor([[0, value, 3]])
+    # Where nothing counts, nothing is looked at.
+    assert class_counts(predicted, labels, num_classes=11)[0].sum() == 2
+    predicted = torch.tensor([[0, 0, value]])
+    told = rf'a\.png: class {value} was predicted, the data set has 11 \(0 to 10\)'
+    sample = {
+        'img_path': 'a.png', 'pred_sem_seg': {'data': predicted[None]}, 'gt_sem_seg': {'data': labels[None]},
+    }  # fmt: skip
+    for count in (
+        lambda: class_counts(predicted, labels, num_classes=11, source='a.png'),
+        lambda: score_picture(predicted, labels, num_classes=11, source='a.png'),
+        lambda: score_sample(sample, num_classes=11, ignore_index=255),
+    ):
+        with pytest.raises(SampleError, match=told):
+            count()
+
+
+def test_no_class_is_always_wrong():
+    labels, predicted = torch.tensor([[0, 1, 1, 255]]), torch.tensor([[0, NO_CLASS, 1, NO_CLASS]])
+    score = score_picture(predicted, labels, num_classes=2)
+    assert score.confusion.tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert (score.labelled, score.wrong) == (3, 1)
+    counts = counts_of_confusion(score.confusion)
+    assert (
+        counts.tolist() == class_counts(predicted, labels, num_classes=2).tolist() == [[1, 1], [1, 1], [1, 2]]
+    )
+    assert percentages(counts).iou.tolist() == [100.0, 50.0]

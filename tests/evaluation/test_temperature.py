@@ -4,7 +4,14 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from mmseg_tapadl.evaluation.temperature import fit_temperature, negative_log_likelihood, sampled_pixels
+from mmseg_tapadl.evaluation.temperature import (
+    at_the_end_of_the_range,
+    fit_temperature,
+    logits_of,
+    negative_log_likelihood,
+    pixels_to_fit_on,
+    sampled_pixels,
+)
 from mmseg_tapadl.utils import InputError
 
 
@@ -46,3 +53,39 @@ def test_what_cannot_be_fitted_is_refused():
         fit_temperature(torch.zeros(3, 0), torch.zeros(0, dtype=torch.long))
     with pytest.raises(InputError, match='finite logits'):
         fit_temperature(torch.full((2, 1), torch.nan), torch.zeros(1, dtype=torch.long))
+    with pytest.raises(InputError, match='finite logits'):
+        fit_temperature(torch.tensor([[0.0], [torch.inf]]), torch.zeros(1, dtype=torch.long))
+    broken = torch.zeros(2, 3, 3)
+    broken[1, 1, 1] = torch.nan
+    with pytest.raises(InputError, match=r'ulm_17\.png: a temperature needs finite logits'):
+        sampled_pixels(broken, torch.zeros(3, 3), count=9, picture=0, source='ulm_17.png')
+
+
+def test_a_class_that_is_never_predicted_changes_nothing(drawn):
+    logits, labels = drawn
+    masked = torch.cat([logits, torch.full_like(logits[:1], -torch.inf)])
+    assert fit_temperature(masked, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
+
+
+def test_probabilities_do_as_well_as_logits(drawn):
+    logits, labels = drawn
+    known = logits_of(probabilities=logits.softmax(dim=0))
+    assert fit_temperature(known, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-4)
+    assert torch.allclose((known / 3).softmax(dim=0), (logits / 3).softmax(dim=0), atol=1e-6)
+    # What rounding made 0 stays finite.
+    certain = logits_of(probabilities=torch.tensor([[1.0], [0.0]]))
+    assert torch.isfinite(certain).all() and certain.softmax(dim=0)[0] == 1
+    assert logits_of() is None
+
+
+def test_the_end_of_the_range_is_told(drawn):
+    logits, labels = drawn
+    assert not at_the_end_of_the_range(fit_temperature(logits, labels))
+    right = logits.argmax(dim=0)
+    assert at_the_end_of_the_range(fit_temperature(logits, right))
+    assert at_the_end_of_the_range(fit_temperature(logits, (right + 1) % 5))
+
+
+def test_the_numbers_that_are_kept_are_bounded():
+    assert pixels_to_fit_on(19) == 400_000 and pixels_to_fit_on(2) == 400_000
+    assert pixels_to_fit_on(150) * 150 <= 19 * 400_000

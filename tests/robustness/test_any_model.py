@@ -241,11 +241,15 @@ def test_a_class_that_the_data_set_does_not_have_is_always_wrong(tiny, tmp_path,
     assert list(clean['pixels']['labelled'].values()) == labelled.tolist()
     confusion = np.array(clean['confusion'])
     assert confusion.shape == (19, 19) and labelled.sum() - confusion.sum() == boats
+    none = np.array(clean['predicted_none'])
+    assert (confusion.sum(axis=1) + none == labelled).all() and none.sum() == boats
+    assert sum(found['pooled']['contrast']['predicted_none']) > 0
     assert clean['confidence']['ece'] == pytest.approx(abs(0.5 - right.sum() / labelled.sum()), abs=1e-4)
     # The pictures' share of what is wrong counts them, too: five pictures of two cells.
     page = (tmp_path / 'report.html').read_text()
     shares = [float(share) for share in re.findall(r'([\d.]+) %</b> of the loss', page)]
     assert len(shares) == 10 and sum(shares) == pytest.approx(200, abs=0.5)
+    assert '→ none of the classes' in page
 
 
 def read_names(tiny):

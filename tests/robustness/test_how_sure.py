@@ -80,6 +80,16 @@ def test_confidence_and_confusion_are_those_of_the_models_own_probabilities(resu
     assert set(results['pooled']) == {'gaussian_noise', 'fog'}
 
 
+def test_at_a_temperature_they_are_those_of_the_divided_logits(options, config, pixels):
+    found = measure(config, options(corruptions=['fog'], severities=[3], temperature=2.5))
+    for cell, (probabilities, labels) in (
+        (found['clean'], pixels(None)),
+        (found['cells'][0], pixels('fog', 3)),
+    ):
+        powers = probabilities ** (1 / 2.5)
+        assert_same(cell, powers / powers.sum(axis=1, keepdims=True), labels)
+
+
 def test_the_confusion_matrix_holds_the_counts_behind_the_iou(results):
     for cell in (results['clean'], *results['cells']):
         matrix = np.array(cell['confusion'])
