@@ -14,6 +14,7 @@ from mmseg_tapadl.__main__ import commands
 from mmseg_tapadl.checkpoints.checkpoint_io import read_checkpoint
 from mmseg_tapadl.engine import load_config
 from mmseg_tapadl.models.released_weights import convert_released
+from tests.datasets.data_yaml.painted import paint_written
 from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
 from tests.engine.tiny_run import write_pictures
 from tests.references import released_checkpoints as made_up
@@ -39,6 +40,7 @@ def sandbox(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('sandbox')
     (folder / 'configs').symlink_to(ROOT / 'configs')
     write_pictures(folder / 'data/demo_city', train=4, val=2)
+    paint_written(folder).rename(folder / 'my.yaml')
     picture = next((folder / 'data/demo_city/leftImg8bit/val').rglob('*.png'))
     (folder / 'street.png').write_bytes(picture.read_bytes())
     released = made_up.segmentation_file('tiny_hybrid', 4)
@@ -51,7 +53,7 @@ def sandbox(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize('block', BLOCKS, ids=lambda block: block.name)
 def test_every_block_says_what_it_is(block):
-    assert block.language in ('python', 'py', 'bash', 'text')
+    assert block.language in ('python', 'py', 'bash', 'yaml', 'text')
 
 
 @pytest.mark.parametrize(
