@@ -26,8 +26,8 @@ from mmseg_tapadl.inference.predictor import build_segmentor
 from mmseg_tapadl.utils import InputError, sha256_of, shown, sync_folder, temporary_beside, write_json
 from mmseg_tapadl.version import __version__
 
-# Encoders whose graphs hold the number of their windows or tables: exported for other sizes they would be wrong.
-STATIC_ONLY = {'TAPSwin': 'windows', 'SwinTransformer': 'windows', 'RVT': 'position-aware scaling'}
+# Encoders whose graphs hold the number of their windows: exported for other sizes they would be wrong.
+STATIC_ONLY = {'TAPSwin': 'windows', 'SwinTransformer': 'windows'}
 
 
 @plain_readers()

@@ -21,6 +21,7 @@ from mmseg_tapadl.layers.diversified_attention import (
     blockwise_attention,
     checked_inputs,
     diversified_attention,
+    whole_attention,
 )
 from mmseg_tapadl.layers.score_terms import as_score_tensor
 from mmseg_tapadl.utils.errors import InputError
@@ -134,6 +135,9 @@ class WatchableAttention(nn.Module):
                 raise ValueError(
                     f'attn_drop_rate={dropout}: attention with a gain has no dropout; set it to 0.0'
                 )
+            if torch.compiler.is_compiling() and not torch.is_grad_enabled():
+                # An exported graph would hold the nodes of every block: thousands for a picture of a street.
+                return whole_attention(q, k, v, scale=self.scale, bias=bias, gain=gain)
             return blockwise_attention(q, k, v, scale=self.scale, bias=bias, gain=gain)[0]
         if bias is not None:
             bias = as_score_tensor('bias', bias, (*q.shape[:3], k.shape[2]), q.device).to(q.dtype)

@@ -37,7 +37,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from mmseg_tapadl.layers.attention_blocks import AttentionOptions, BlockPlan
+from mmseg_tapadl.layers.attention_blocks import AttentionOptions, BlockPlan, statistics_dtype
 from mmseg_tapadl.layers.blockwise_attention import BlockwiseAttention
 from mmseg_tapadl.layers.score_terms import RowGain, as_score_tensor
 
@@ -127,6 +127,22 @@ def blockwise_attention(
         row_gain=row_gain,
     )
     return BlockwiseAttention.apply(q, k, v, bias, gain, options, *parameters)
+
+
+def whole_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, scale: float | None, bias: Tensor | None, gain: Gain
+) -> Tensor:
+    """The attended values for q, k and v of :func:`checked_inputs`, from P in full: few operations, N x M numbers a head."""
+    shape = (*q.shape[:3], k.shape[2])
+    if not isinstance(gain, Tensor):
+        gain = RowGain(gain, q, k.shape[2])(slice(0, q.shape[2]))
+    scores = (q @ k.mT).to(statistics_dtype(q)) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    scores = scores * as_score_tensor('gain', gain, shape, q.device)
+    if bias is None:
+        return scores.softmax(dim=-1).to(v.dtype) @ v
+    bias = as_score_tensor('bias', bias, shape, q.device)
+    p = (scores + bias).softmax(dim=-1)
+    return torch.where((bias == float('-inf')).all(dim=-1, keepdim=True), 0.0, p).to(v.dtype) @ v
 
 
 def checked_inputs(q: Tensor, k: Tensor, v: Tensor, num_prefix: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mmseg_tapadl.layers import diversified_attention
+from mmseg_tapadl.layers import WatchableAttention, diversified_attention
 from mmseg_tapadl.layers.budget import use_budget
 from mmseg_tapadl.layers.textbook import textbook_diversified_attention
 from tests.device import DEVICE, DEVICE_TYPE
@@ -353,3 +353,26 @@ def wrong(**arguments):
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         diversified_attention(**arguments)
+
+
+@pytest.mark.parametrize('with_bias', [True, False])
+def test_exported_attention_with_a_gain_is_a_few_operations_however_many_blocks_there_are(with_bias):
+    class Gained(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.core = WatchableAttention()
+
+        def forward(self, q, k, v, factor, bias):
+            return self.core(q, k, v, gain=lambda rows: factor[:, rows], bias=bias if with_bias else None)
+
+    inputs = tuple(
+        normal(ENTRIES, HEADS, length, CHANNELS, seed=length).to(DEVICE) for length in (23, 17, 17)
+    )
+    terms = normal(HEADS, QUERIES, KEYS).to(DEVICE), masked((1, 1, QUERIES, KEYS)).to(DEVICE)
+    model = Gained().eval()
+    with torch.no_grad(), use_budget(DEVICE, attention_block_bytes=1, attention_block_rows=1):
+        exported = torch.export.export(model, (*inputs, *terms))
+        expected = model(*inputs, *terms)
+    assert len(exported.graph.nodes) < 50
+    torch.testing.assert_close(exported.module()(*inputs, *terms), expected, rtol=0, atol=1e-12)
+    assert not with_bias or (expected[:, :, 5:7] == 0).all()

@@ -248,17 +248,17 @@ def test_it_exports_at_a_fixed_size():
             torch.testing.assert_close(own, reference, rtol=0, atol=1e-10)
 
 
-def test_any_size_is_exported_without_paas_and_refused_by_name_with_it():
+@pytest.mark.parametrize('paas', [(), (0,)], ids=['without-paas', 'paas'])
+def test_it_exports_for_any_size(paas):
     rows, columns = (16 * torch.export.Dim(name, min=2, max=40) for name in ('rows', 'columns'))
-    sides = ({2: rows, 3: columns},)
-    plain, _ = filled(SHORT, {})
-    scaled, _ = filled(SHORT, dict(paas=(0,)))
+    encoder, _ = filled(SHORT, dict(paas=paas))
+    encoder.eval()
     with torch.no_grad():
-        exported = torch.export.export(plain.eval(), (picture(64, 96, 1),), dynamic_shapes=sides).module()
-        for own, reference in zip(exported(picture(80, 48, 1)), plain(picture(80, 48, 1)), strict=True):
-            torch.testing.assert_close(own, reference, rtol=0, atol=1e-10)
-        with pytest.raises(InputError, match=r'PAAS.* is exported for one picture size'):
-            torch.export.export(scaled.eval(), (picture(64, 96, 1),), dynamic_shapes=sides)
+        sides = ({2: rows, 3: columns},)
+        exported = torch.export.export(encoder, (picture(64, 96, 1),), dynamic_shapes=sides).module()
+        for size in ((80, 48), (64, 64)):  # the second is the grid on which PAAS is learned
+            for own, reference in zip(exported(picture(*size, 1)), encoder(picture(*size, 1)), strict=True):
+                torch.testing.assert_close(own, reference, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(

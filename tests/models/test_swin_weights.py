@@ -50,12 +50,16 @@ def started(path, arch=FOUR, **changes):
     return encoder.eval()
 
 
-@pytest.mark.parametrize('form', ['timm', 'original', 'compiled'])
+@pytest.mark.parametrize('form', ['timm', 'original', 'compiled', 'features'])
 def test_weights_of_timm_and_of_the_original_are_the_same_function(form, tmp_path):
     theirs = timm_swin()
     weights = theirs.state_dict()
     if form == 'original':
         weights = original_form(weights)
+    elif form == 'features':
+        weights = {
+            key.replace('layers.', 'layers_'): value for key, value in weights.items() if 'head' not in key
+        }
     elif form == 'compiled':
         weights = {'state_dict': {f'module._orig_mod.{key}': value for key, value in weights.items()}}
     torch.save(weights, tmp_path / 'swin.pth')

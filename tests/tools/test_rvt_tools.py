@@ -23,6 +23,17 @@ param_scheduler = None
 val_dataloader = val_cfg = val_evaluator = None
 """
 
+# Three blocks, so that the decode head is layer 4.
+RATES = {
+    'patch_embed.proj.0.weight': 0.8**4,
+    'transformers.0.blocks.1.mlp.dwconv.weight': 0.8**2,
+    'transformers.0.blocks.0.attn.att_mask': 0.8**3,
+    'pools.0.conv.weight': 0.8,
+    'transformers.1.blocks.0.attn.qkv.weight': 0.8,
+    'transformers.0.blocks.0.dilation_predictor.proj.2.weight': 1.0,
+    'norm.weight': 1.0,
+}
+
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
@@ -46,7 +57,14 @@ def test_training_starts_from_a_file_as_it_was_released(config):
     kept = [name for name in weights if not name.startswith('head.')]
     assert f'encoder: {len(kept)} of {len(kept)} tensors from {folder}/timm.pth' in run.output
     assert 'layer-wise decay 0.8' in run.output
-    result = torch.load(folder / 'from/iter_1.pth', weights_only=True)['state_dict']
+    saved = torch.load(folder / 'from/iter_1.pth', weights_only=True)
+    groups = saved['optimizer']['param_groups']
+    scales = {name: group['lr_scale'] for group in groups for name in group['param_names']}
+    assert {name: scales[f'backbone.{name}'] for name in RATES} == pytest.approx(RATES)
+    assert scales['decode_head.conv_seg.weight'] == 1.0
+    decayed = [name for group in groups if group['weight_decay'] for name in group['param_names']]
+    assert 'backbone.transformers.0.blocks.0.attn.att_mask' in decayed
+    result = saved['state_dict']
     for name in kept:
         if name.endswith(('weight', 'bias', 'att_mask')):  # running statistics move
             assert torch.equal(result[f'backbone.{name}'], weights[name]), name

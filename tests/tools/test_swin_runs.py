@@ -17,7 +17,8 @@ model = dict(
 train_cfg = dict(max_iters=1)
 val_dataloader, val_cfg, val_evaluator = None, None, None
 default_hooks = dict(checkpoint=dict(save_best=None))
-optim_wrapper = dict(optimizer=dict(lr=0.0))
+optim_wrapper = dict(
+    optimizer=dict(lr=0.0), constructor='EncoderLayerDecayConstructor', paramwise_cfg=dict(decay_rate=0.5))
 param_scheduler = None
 """
 
@@ -31,6 +32,18 @@ def convert(tmp_path):
         return run_tool_here('model_converters/swin2mmseg.py', 'src.pth', 'dst.pth', cwd=tmp_path, ok=False)
 
     return run
+
+
+def scales_of(optimizer: dict) -> dict[str, float]:
+    """The factor of each parameter's learning rate, by name."""
+    return {name: group['lr_scale'] for group in optimizer['param_groups'] for name in group['param_names']}
+
+
+def decays_of(optimizer: dict) -> dict[str, float]:
+    """The weight decay of each parameter, by name."""
+    return {
+        name: group['weight_decay'] for group in optimizer['param_groups'] for name in group['param_names']
+    }
 
 
 def test_a_converted_file_starts_mmsegs_encoder_and_ours_alike(convert, tmp_path):
@@ -51,7 +64,7 @@ def test_the_converter_writes_nothing_where_a_key_does_not_fit(convert, tmp_path
     assert not (tmp_path / 'dst.pth').exists()
 
 
-def test_training_starts_from_timms_file_and_counts_what_came_from_it(tmp_path):
+def test_training_starts_from_timms_file_counts_what_came_from_it_and_decays_rates_by_layers(tmp_path):
     data = write_pictures(tmp_path / 'data', train=2, val=1)
     write_config(tmp_path / 'tiny.py', data)
     (tmp_path / 'swin.py').write_text(ENCODER)
@@ -60,7 +73,18 @@ def test_training_starts_from_timms_file_and_counts_what_came_from_it(tmp_path):
     )
     run = train_here(tmp_path / 'swin.py', tmp_path / 'work', '--pretrained', tmp_path / 'timm.pth')
     assert 'timm.pth; 50 stay random: stages.0.blocks.0.dilation_predictor' in run.output
-    result = torch.load(tmp_path / 'work' / 'iter_1.pth', weights_only=True)['state_dict']
+    assert 'position biases of windows [3] resampled to [2]' in run.output
+    saved = torch.load(tmp_path / 'work' / 'iter_1.pth', weights_only=True)
+    scales = scales_of(saved['optimizer'])
+    assert scales['backbone.patch_embed.projection.weight'] == 0.5**8
+    assert scales['backbone.stages.0.blocks.1.attn.w_msa.qkv.weight'] == 0.5**6  # the second of seven blocks
+    assert scales['backbone.stages.0.downsample.reduction.weight'] == 0.5**6
+    assert scales['backbone.stages.3.blocks.1.norm1.bias'] == 0.5
+    assert scales['backbone.norm3.weight'] == scales['decode_head.conv_seg.weight'] == 1.0
+    assert scales['backbone.stages.0.blocks.0.dilation_predictor.proj.0.weight'] == 1.0
+    table = 'backbone.stages.1.blocks.0.attn.w_msa.relative_position_bias_table'
+    assert decays_of(saved['optimizer'])[table] == 0.0
+    result = saved['state_dict']
     expected = started(tmp_path / 'timm.pth').float().state_dict()
     trained = {name for name in expected if not name.startswith('norm')}
     assert all(torch.equal(result[f'backbone.{name}'], expected[name]) for name in trained)

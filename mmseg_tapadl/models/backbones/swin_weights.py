@@ -1,7 +1,10 @@
 """Swin's weights under mmseg's names, those of timm or of the original release; other windows resampled.
 
+The function is mmseg's. timm's (1.0.31) is the same where every grid is of whole windows and of more than one; else timm
+shifts before it pads, and does not shift where a grid is a single window (the last stage at 224), which mmseg does.
+
 mmseg numbers what halves the grid with the stage before it and reads its four neighbours row by row, channel by
-channel; timm (1.0.31) numbers it with the stage behind it and, like the original, reads them column by column, all
+channel; timm numbers it with the stage behind it and, like the original, reads them column by column, all
 channels of one after the other.
 """
 
@@ -53,6 +56,8 @@ def to_mmseg_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if 'patch_embed.projection.weight' in weights:
         return dict(weights)
+    # timm's features_only=True makes the stages attributes of their own.
+    weights = {re.sub(r'^layers_(?=\d+\.)', 'layers.', key): value for key, value in weights.items()}
     needed = ('patch_embed.proj.weight', f'layers.0.blocks.0.attn{TABLE}')
     lacking = [key for key in needed if key not in weights]
     if lacking:
