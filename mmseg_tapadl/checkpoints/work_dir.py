@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, DiskFullError, check_whole
@@ -67,15 +67,16 @@ def newest_whole(folder: str | Path, say: Callable[[str], None]) -> Path | None:
     return None
 
 
-def refuse_used(folder: str | Path, overwrite: bool) -> None:
+def refuse_used(folder: str | Path, overwrite: bool, *, needed: Iterable[str | Path] = ()) -> None:
     """Keeps a new run from being mixed with the files of an older one.
 
     Args:
         folder: The work dir of the new run.
         overwrite: Remove the older run's checkpoints and records first.
+        needed: Files that the new run starts from, which must not be among them.
 
     Raises:
-        CheckpointError: When there are some and ``overwrite`` is not set.
+        CheckpointError: When there are some and ``overwrite`` is not set, or one of them is needed; then none is removed.
     """
     folder = Path(folder)
     old = [*checkpoints_in(folder), *folder.glob('best_*.pth'), *folder.glob('.*.pth.*.tmp')]
@@ -90,6 +91,12 @@ def refuse_used(folder: str | Path, overwrite: bool) -> None:
         raise CheckpointError(
             f'{folder} holds another run ({old[0].name} and {len(old) - 1} more files): go on with --resume, '
             'replace it with --overwrite, or choose another --work-dir'
+        )
+    own = {path.resolve() for path in old}
+    lost = [path for path in needed if Path(path).expanduser().resolve() in own]
+    if lost:
+        raise CheckpointError(
+            f'--overwrite would remove {lost[0]}, which this run starts from: choose another --work-dir, or move the file away'
         )
     for path in old:
         path.unlink()

@@ -104,7 +104,8 @@ def train(
     def prepare() -> None:
         Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
         if not resume:
-            refuse_used(cfg.work_dir, overwrite)
+            starts = [pretrained, cfg.get('init_from'), cfg.get('load_from')]
+            refuse_used(cfg.work_dir, overwrite, needed=[path for path in starts if path])
         if check_data is not None:
             check_data(cfg, ['train', 'val'] if cfg.get('val_dataloader') else ['train'])
 

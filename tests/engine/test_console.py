@@ -19,6 +19,7 @@ def test_long_dumps_and_lines_by_the_weight_are_for_the_log_file():
     assert not shown('paramwise_options -- backbone.norm.weight:weight_decay=0.0') and not shown(
         'Exp name: tiny'
     )
+    assert not shown('backbone.norm.weight is skipped since its requires_grad=False')
 
 
 def test_of_warnings_those_of_the_losses_alone_are_silenced():

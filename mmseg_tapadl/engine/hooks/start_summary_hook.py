@@ -95,7 +95,7 @@ def weights_in_words(runner: Any) -> str:
         return f'read from {runner._load_from}'
     start = getattr(runner, 'whole_start', None)
     if start is not None:
-        return f'{len(start.taken)} of {start.total} tensors from {runner.cfg["init_from"]}, the rest random'
+        return f'{len(start.taken)} of {start.total} tensors from {runner.cfg["init_from"]}, what does not fit random'
     encoder = _encoder(runner)
     initial = encoder.get('init_cfg')
     if isinstance(initial, dict) and initial.get('type') == 'Pretrained':
