@@ -1,0 +1,95 @@
+"""Maps of attention as small pictures in a page; one colour scale for all of them.
+
+Values are attention times the number of keys: 1 is even. The scale is that of powers of two, from 1 (nothing to see) to
+64 and more, the same in every figure, so that any two can be compared. Its colours grow lighter all the way, and are
+told apart with any colour vision.
+"""
+
+import base64
+import io
+import math
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+OCTAVES = 6
+"""The scale ends at 2 ** OCTAVES times the even part."""
+LEVELS = 48
+BRANCH_COLOURS = ('#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00')
+"""Of TAP's branches, Okabe and Ito's; further ones begin again."""
+
+
+def level_of(values: np.ndarray) -> np.ndarray:
+    """The level of the scale, 0 to LEVELS, of values times even."""
+    with np.errstate(divide='ignore', invalid='ignore'):
+        octaves = np.log2(np.maximum(values.astype(np.float64), 1e-9)) / OCTAVES
+    return np.rint(np.clip(octaves, 0.0, 1.0) * LEVELS).astype(np.uint8)
+
+
+def ramp() -> np.ndarray:
+    """The colours (LEVELS + 1, 3) of the scale."""
+    # Most of what is to be seen lies between twice and ten times even: there the colours change most.
+    places = 0.06 + 0.94 * np.linspace(0.0, 1.0, LEVELS + 1) ** 0.6
+    return (colormaps['magma'](places)[:, :3] * 255).round().astype(np.uint8)
+
+
+def heat_uri(values: np.ndarray, *, overlay: bool = False) -> str:
+    """A map (rows, columns) as a picture of a pixel a cell; an overlay is clear where attention is even or less."""
+    image = Image.fromarray(level_of(values), mode='P')
+    image.putpalette(ramp().tobytes())
+    alpha = None
+    if overlay:
+        alpha = bytes(round(235 * min(1.0, 4 * level / LEVELS)) for level in range(LEVELS + 1))
+    return png_uri(image, alpha)
+
+
+def heads_uri(maps: np.ndarray, width: int = 32) -> str:
+    """Maps of heads (H, rows, columns) side by side, a column between them; large ones are averaged down."""
+    side = -(-maps.shape[2] // width)
+    small = [pooled(one, side) for one in maps.astype(np.float64)]
+    gap = np.zeros((small[0].shape[0], 1))
+    row = [part for one in small for part in (one, gap)][:-1]
+    return heat_uri(np.concatenate(row, axis=1))
+
+
+def branch_uri(branches: np.ndarray) -> str:
+    """The preferred branch (rows, columns) of each token in the branches' colours, half clear."""
+    image = Image.fromarray((branches % len(BRANCH_COLOURS)).astype(np.uint8), mode='P')
+    palette = [int(colour[place : place + 2], 16) for colour in BRANCH_COLOURS for place in (1, 3, 5)]
+    image.putpalette(palette)
+    return png_uri(image, bytes([170] * len(BRANCH_COLOURS)))
+
+
+def picture_uri(picture: np.ndarray, width: int = 800) -> str:
+    """A BGR picture as WebP, at most so many pixels wide."""
+    image = Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]).astype(np.uint8))
+    if image.width > width:
+        image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    image.save(buffer, 'WEBP', quality=60, method=4)
+    return f'data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode("ascii")}'
+
+
+def scale_stops() -> str:
+    """The scale as CSS gradient stops."""
+    colours = ramp()[:: LEVELS // 12]
+    return ', '.join(f'rgb({r},{g},{b})' for r, g, b in colours)
+
+
+def pooled(values: np.ndarray, side: int) -> np.ndarray:
+    """Means of cells of side x side."""
+    if side == 1:
+        return values
+    rows, columns = (math.ceil(length / side) for length in values.shape)
+    padded = np.full((rows * side, columns * side), np.nan)
+    padded[: values.shape[0], : values.shape[1]] = values
+    return np.nanmean(padded.reshape(rows, side, columns, side), axis=(1, 3))
+
+
+def png_uri(image: Image.Image, alpha: bytes | None = None) -> str:
+    """A picture of palette colours as a data address."""
+    buffer = io.BytesIO()
+    options = {} if alpha is None else {'transparency': alpha}
+    image.save(buffer, 'PNG', optimize=True, **options)
+    return f'data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode("ascii")}'
