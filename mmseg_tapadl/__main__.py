@@ -6,8 +6,10 @@ Every file below ``tools/`` is a command under its name, ``init_data.py`` as ``i
 import ast
 import difflib
 import importlib.util
+import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from mmseg_tapadl.utils.errors import EXIT_INPUT
@@ -32,14 +34,13 @@ def main() -> int:
     """Runs the command that the arguments name; returns the exit status."""
     known = commands()
     name, *arguments = sys.argv[1:] or ['--help']
-    if name in ('-h', '--help'):
-        print(_help(known))
-        return 0
-    if name == '--version':
-        print(f'{PROGRAM} {__version__}')
-        return 0
-    if name == 'configs' and not arguments:
-        print('\n'.join([f'below {shipped("configs")}:', *_configs()]))
+    answers = {'-h': _help, '--help': _help, '--version': _version, 'configs': _configs}
+    if name in answers:
+        # A reader such as head may have seen enough.
+        with suppress(BrokenPipeError):
+            print(answers[name](known), flush=True)
+            return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     path = known.get(name)
     if path is None:
@@ -89,8 +90,13 @@ def _first_line(path: Path) -> str:
     return ' '.join(text.split('\n\n')[0].split())
 
 
-def _configs() -> list[str]:
-    return [f'configs/{path.name}' for path in sorted(shipped('configs').glob('*.py'))]
+def _version(known: dict[str, Path]) -> str:
+    return f'{PROGRAM} {__version__}'
+
+
+def _configs(known: dict[str, Path]) -> str:
+    names = [f'configs/{path.name}' for path in sorted(shipped('configs').glob('*.py'))]
+    return '\n'.join([f'below {shipped("configs")}:', *names])
 
 
 if __name__ == '__main__':

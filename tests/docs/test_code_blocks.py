@@ -25,7 +25,13 @@ RUN_ELSEWHERE = {'class WatchedViT(BaseModule):': 'registers an encoder, once: t
 # Commands of others, by their first words, and why they are not looked into.
 OF_OTHERS = {
     ('git', 'clone'): 'needs a network',
-    ('pip', 'install', 'torch', 'torchvision', '--index-url'): 'needs another index than PyPI',
+    (
+        'pip',
+        'install',
+        'torch<2.16,!=2.13.0',
+        'torchvision<0.30',
+        '--index-url',
+    ): 'needs another index than PyPI',
     (
         'python',
         '-m',
