@@ -33,7 +33,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--only', nargs='+', metavar='VARIANT', help='only these variants')
     parser.add_argument('--seeds', nargs='+', type=int, metavar='SEED', help="in place of the study's")
-    parser.add_argument('--shard', metavar='I/N', help='only the I-th of N parts of the runs, from 1')
+    parser.add_argument(
+        '--shard',
+        metavar='I/N',
+        help='only the I-th of N parts of the runs, from 1; slurm: as the job array says',
+    )
     parser.add_argument(
         '--merge',
         nargs='+',
@@ -46,7 +50,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='where everything goes (default: work_dirs/studies/<name of the study>)'
     )
-    parser.add_argument('--data', metavar='DIR', help="folder of the data set, in place of the study's")
+    parser.add_argument(
+        '--data', metavar='DIR', help="folder of the data set or data.yaml, in place of the study's"
+    )
     parser.add_argument(
         '--pretrained', metavar='FILE', help="weights of the encoder, in place of the study's"
     )
@@ -57,11 +63,8 @@ def parse_args() -> argparse.Namespace:
         help='of a finished run: its last checkpoint (default) or none',
     )
     args = parser.parse_args()
-    if args.shard is not None:
-        found = re.fullmatch(r'(\d+)/(\d+)', args.shard)
-        if not found:
-            parser.error(f'--shard {args.shard}: must look like 1/4')
-        args.shard = (int(found[1]), int(found[2]))
+    if args.shard not in (None, 'slurm') and not re.fullmatch(r'\d+/\d+', args.shard):
+        parser.error(f'--shard {args.shard}: must look like 1/4, or be slurm')
     if args.merge and (args.shard or args.only or args.dry_run):
         parser.error('--merge puts results together: it goes with none of --shard, --only and --dry-run')
     return args
@@ -73,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     quiet_warnings()
     from mmseg_tapadl.studies.run_study import run_study
+    from mmseg_tapadl.studies.shards import shard_of
 
     return run_study(
         args.study,
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         jobs=args.jobs,
         only=args.only,
         seeds=args.seeds,
-        shard=args.shard,
+        shard=shard_of(args.shard),
         dry_run=args.dry_run,
         data=args.data,
         pretrained=args.pretrained,

@@ -21,6 +21,7 @@ from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _REQUIREMENTS = PACKAGE.parent / 'requirements.txt'
+_NO_SOURCES = ('.', '__pycache__', 'shipped')
 _NAME = re.compile(r'[A-Za-z0-9][-A-Za-z0-9._]*')
 
 
@@ -29,7 +30,8 @@ def sources_digest(package: Path = PACKAGE) -> str:
     digest = hashlib.sha256()
     for path in sorted(package.rglob('*'), key=lambda path: path.relative_to(package).as_posix()):
         inside = path.relative_to(package)
-        if path.is_file() and not any(part.startswith(('.', '__pycache__')) for part in inside.parts):
+        # Configs and tools lie inside an installed package, and beside it in a checkout.
+        if path.is_file() and not any(part.startswith(_NO_SOURCES) for part in inside.parts):
             digest.update(f'{inside.as_posix()}\n{sha256_of(path)}\n'.encode())
     return digest.hexdigest()
 

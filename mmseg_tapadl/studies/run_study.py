@@ -65,8 +65,6 @@ def run_study(
     """
     if jobs < 1:
         raise InputError(f'--jobs {jobs}: must be 1 or more')
-    if shard is not None and not 1 <= shard[0] <= shard[1]:
-        raise InputError(f'--shard {shard[0]}/{shard[1]}: the first number is from 1 to the second')
     study = read_study(file, seeds=seeds, data=data, pretrained=pretrained)
     folder = Path(work_dir) if work_dir else Path('work_dirs') / 'studies' / study.name
     if parts:

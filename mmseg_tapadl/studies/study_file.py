@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_tapadl.datasets.acdc import CONDITIONS
+from mmseg_tapadl.engine.config import found_config
 from mmseg_tapadl.evaluation.robustness_presets import Cell, group_of, select_cells
 from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.arguments import did_you_mean
@@ -59,7 +60,7 @@ class Study:
         acdc: A folder of ACDC or a config whose test data are measured too; None for none.
         primary: The difference the study is about.
         expectation: What was expected before, in words.
-        data: A folder that takes the place of every ``data_root``; None leaves the base config's.
+        data: A folder that takes the place of every ``data_root``, or a ``data.yaml``; None leaves the base config's.
         pretrained: Weights of the encoder to start from; None for the base config's own start.
         amp: Mixed precision.
     """
@@ -123,7 +124,7 @@ def read_study(
         StudyError: In one line: a file that is missing or broken, a key that no study has, a seed twice, a primary
             difference of variants or measures that there are not, ...
     """
-    file = Path(path)
+    file = Path(found_config(path))
     if not file.is_file():
         raise StudyError(f'{file}: no such study')
     try:
@@ -222,11 +223,13 @@ def check_seeds(where: str, seeds: Any) -> tuple[int, ...]:
     """
     if not isinstance(seeds, (list, tuple)) or not seeds:
         raise StudyError(f'{where}: {seeds!r}: must be a list of whole numbers')
+    known: set[int] = set()
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise StudyError(f'{where}: {seed!r}: must be a whole number from 0 to 2^32 - 1')
-        if list(seeds).count(seed) > 1:
+        if seed in known:
             raise StudyError(f'{where}: {seed} is there twice')
+        known.add(seed)
     return tuple(seeds)
 
 

@@ -123,7 +123,8 @@ def acdc_config(study: Study, variant: Variant) -> Config:
 
 
 def _base(study: Study) -> Config:
-    base = load_config(study.base)
+    described = study.data is not None and Path(study.data).suffix in ('.yaml', '.yml')
+    base = load_config(study.base, data=study.data if described else None)
     if not base.get('train_cfg') or not base.get('train_dataloader') or not base.get('test_dataloader'):
         raise StudyError(
             f'{study.file}: base: {study.base} cannot be trained and tested (train_cfg, train_dataloader, test_dataloader)'
@@ -133,7 +134,7 @@ def _base(study: Study) -> Config:
         raise StudyError(
             f'{study.file}: changes: nothing that a result depends on is changed ({", ".join(study.changes)})'
         )
-    if study.data is not None:
+    if study.data is not None and not described:
         for loader in _LOADERS:
             for leaf in leaf_datasets((changed.get(loader) or {}).get('dataset') or {}):
                 if 'data_root' in leaf:

@@ -99,8 +99,9 @@ def program_of(words: list[str], tmp_path: Path) -> list[str]:
         words = ['bash', *words]
     if words[0] == 'bash':
         # The real script, with programs that only say how they were called.
-        (tmp_path / 'srun').write_text('#!/bin/sh\necho "$@"\n')
-        (tmp_path / 'srun').chmod(0o755)
+        for launcher in ('srun', 'sbatch'):
+            (tmp_path / launcher).write_text('#!/bin/sh\necho "$@"\n')
+            (tmp_path / launcher).chmod(0o755)
         env = {**os.environ, 'PYTHON': 'echo', 'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
         env.update(word.split('=', 1) for word in assignments)
         done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmseg_tapadl.evaluation.robustness_presets import Cell, select_cells
+from mmseg_tapadl.evaluation.robustness_presets import CITYSCAPES_C_CORRUPTIONS, Cell, select_cells
 from mmseg_tapadl.studies.steps import sweeps_of
 from mmseg_tapadl.studies.study_file import StudyError, read_study
 from mmseg_tapadl.studies.variants import configs_of, resolve_variants
@@ -137,5 +137,20 @@ def test_every_shipped_study_can_be_run(path):
     study = read_study(path)
     assert study.primary.measure in study.measures
     assert list(configs_of(study)) == list(study.variants)
-    if path.stem.endswith('demo'):  # small models: all of them are built
+    if path.stem in ('local_aggregation_demo', 'adl_layers_demo'):  # small models: all of them are built
         assert all(variant.weights for variant in resolve_variants(study).values())
+
+
+def test_the_confirming_study_measures_what_the_search_did_not_see():
+    search, confirm = (
+        read_study(SHIPPED[0].parent / f'dinov2_camvid_{name}.py') for name in ('search', 'confirm')
+    )
+    assert not set(search.corruptions) & set(confirm.corruptions)
+    assert set(search.corruptions) | set(confirm.corruptions) == set(CITYSCAPES_C_CORRUPTIONS)
+    assert len(confirm.cells) == 16 and len(confirm.seeds) >= 5
+    config = configs_of(search)['base']
+    trained, held_out = (set(config[f'{part}_dataloader'].dataset.indices) for part in ('train', 'test'))
+    assert not trained & held_out and len(trained) == 367 - 180
+    folders = [config[f'{part}_dataloader'].dataset.data_prefix.img_path for part in ('train', 'test')]
+    assert folders == ['leftImg8bit/train'] * 2, 'the search sees nothing of the validation pictures'
+    assert config.val_dataloader is None

@@ -1,7 +1,6 @@
 """A study small enough for tests: the tiny run of tests/engine, two variants, real processes."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -32,13 +31,6 @@ def write_study(folder: Path, text: str = STUDY, *, name: str = 'tiny_study', it
 def study_command(study: Path, *args: object) -> list[str]:
     """The command line of the tool."""
     return [sys.executable, str(ROOT / 'tools/study.py'), str(study), *map(str, args)]
-
-
-def run_study_tool(study: Path, *args: object, timeout: float = 240) -> subprocess.CompletedProcess:
-    """Runs the tool to its end."""
-    return subprocess.run(
-        study_command(study, *args), cwd=study.parent, capture_output=True, text=True, timeout=timeout
-    )
 
 
 def read(path: Path) -> dict:

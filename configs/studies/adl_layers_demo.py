@@ -1,0 +1,1 @@
+_base_ = ['./_base_/adl_layers.py', './_base_/on_demo.py']

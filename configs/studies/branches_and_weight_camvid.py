@@ -1,0 +1,1 @@
+_base_ = ['./_base_/branches_and_weight.py', './_base_/on_camvid.py']

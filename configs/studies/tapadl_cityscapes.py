@@ -1,0 +1,1 @@
+_base_ = ['./_base_/tapadl.py', './_base_/on_cityscapes.py']

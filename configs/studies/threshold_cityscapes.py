@@ -1,0 +1,1 @@
+_base_ = ['./_base_/threshold.py', './_base_/on_cityscapes.py']
