@@ -24,6 +24,7 @@ from mmseg_tapadl.layers.freezing import ALL_BUT_TAP, ENCODER, freeze
 from mmseg_tapadl.layers.local_aggregation import local_aggregation
 from mmseg_tapadl.layers.timm_attention import make_watchable
 from mmseg_tapadl.layers.timm_block import add_pooling, place_pooling
+from mmseg_tapadl.layers.timm_rope import keep_sizes_as_symbols
 from mmseg_tapadl.models.backbones.encoder_layers import LayeredEncoder
 from mmseg_tapadl.models.backbones.tap_option import read_tap
 from mmseg_tapadl.models.backbones.timm_model import (
@@ -125,6 +126,7 @@ class TimmViT(LayeredEncoder, BaseModule):
             )
         for block in vit.blocks:
             make_watchable(block.attn, num_prefix=self.num_prefix)
+        keep_sizes_as_symbols(getattr(vit, 'rope', None))
         vit.prune_intermediate_layers(list(self.out_indices), prune_norm=not final_norm, prune_head=True)
         self.model = vit
         self.eval()
