@@ -18,7 +18,7 @@ from mmseg.registry import MODELS
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
 from mmseg_tapadl.export.pictures import classes_of
-from mmseg_tapadl.export.proof import Proof, check_proof, prove
+from mmseg_tapadl.export.proof import HINT, Proof, check_proof, prove
 from mmseg_tapadl.export.whole_model import WholeModel
 from mmseg_tapadl.inference.names_and_colours import names_and_colours
 from mmseg_tapadl.inference.onnx_description import OnnxDescription
@@ -167,8 +167,9 @@ def _write_graph(
     except Exception as error:
         reason = ' '.join(str(error.__cause__ or error).split())[:400]
         kind = 'for any size' if dynamic else f'at {size[0]}x{size[1]}'
-        hint = '; leave --dynamic out' if dynamic else ''
-        raise InputError(f'torch cannot export the model {kind}: {shown(reason)}{hint}') from error
+        raise InputError(
+            f'torch cannot export the model {kind}: {shown(reason)}{HINT if dynamic else ""}'
+        ) from error
     assert program is not None
     program.model.metadata_props.update({**described.metadata(), 'made_by': f'mmseg_tapadl {__version__}'})
     try:

@@ -17,6 +17,7 @@ from mmseg_tapadl.utils import InputError, shown
 # may then change.
 LARGEST_DIFFERENCE = 1e-3
 SMALLEST_AGREEMENT = 0.999
+HINT = '. Try it without --dynamic: a file for each size'
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def prove(
             reason = ' '.join(str(error).split())[:300]
             raise InputError(
                 f'onnxruntime cannot run the exported file on {batch.shape[2]}x{batch.shape[3]}, so it was not written: '
-                f'{shown(reason)}'
+                f'{shown(reason)}{"" if described.size else HINT}'
             ) from error
         spent_torch, spent_onnx = spent_torch + middle - start, spent_onnx + time.perf_counter() - middle
         if found.shape != expected.shape:
@@ -106,9 +107,9 @@ def check_proof(proof: Proof, out: Path, *, dynamic: bool) -> None:
         proof.largest_logit, 1.0
     ):
         return
-    hint = ' Try it without --dynamic.' if dynamic else ''
     raise InputError(
-        f'{shown(out)}: the exported file does not agree with PyTorch, so it was not written: {proof.text()}.{hint}'
+        f'{shown(out)}: the exported file does not agree with PyTorch, so it was not written: {proof.text()}'
+        f'{HINT if dynamic else ""}'
     )
 
 

@@ -18,7 +18,7 @@ def open_model(
     Args:
         model: As above. What follows ``python:`` is a program and runs as one; the others are data, and nothing in
             them is executed.
-        options: ``--model-options``, of the kinds that have some.
+        options: ``--model-options``, of the kinds that have some; ``size.height`` is the ``height`` in ``size``.
         device: ``'cpu'``, ``'cuda:0'``, ...; None: a GPU where there is one. A Python function sees to itself.
 
     Raises:
@@ -33,6 +33,7 @@ def open_model(
         if options:
             raise InputError(f'--model-options: {model} takes none; they are for hf: and onnx:')
         return load_function(place)
+    options = _nested(options or {})
     if kind == 'hf':
         from mmseg_tapadl.inference.adapters.hugging_face import HuggingFaceModel
 
@@ -40,3 +41,17 @@ def open_model(
     from mmseg_tapadl.inference.adapters.onnx_file import OnnxFile
 
     return OnnxFile(place, options=options, device=device)
+
+
+def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``{'a.b': 1}`` as ``{'a': {'b': 1}}``."""
+    nested: dict[str, Any] = {}
+    for key, value in options.items():
+        *above, last = key.split('.')
+        place = nested
+        for name in above:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise InputError(f'--model-options: {name} is given as a whole and in parts ({key})')
+        place[last] = value
+    return nested

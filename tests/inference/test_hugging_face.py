@@ -9,6 +9,7 @@ import transformers as hf
 
 from mmseg_tapadl.inference.adapters.hugging_face import HuggingFaceModel
 from mmseg_tapadl.inference.checked import checked_predictions
+from mmseg_tapadl.inference.open_model import open_model
 from mmseg_tapadl.utils import InputError
 from tests.checkpoints.hostile_files import Touch
 
@@ -207,6 +208,23 @@ def test_options_and_identity(folders):
     larger.predict(PICTURES[:1])
     assert larger.facts()['input_sizes'] == ['64x96']
     assert plain.identity() != larger.identity()
+    # As the command line has them; what is not named stays as it was.
+    wider = open_model(
+        f'hf:{folders["segformer"]}', options={'size.width': 96, 'do_reduce_labels': False}, device='cpu'
+    )
+    wider.predict(PICTURES[:1])
+    assert wider.facts()['input_sizes'] == ['32x96']
+    shortest = open_model(
+        f'hf:{folders["mask2former"]}',
+        options={'size.shortest_edge': 96, 'size.longest_edge': 99},
+        device='cpu',
+    )
+    shortest.predict(PICTURES[:1])
+    assert shortest.facts()['input_sizes'] == ['96x128']  # 66 x 99, filled up to a multiple of 32
+    with pytest.raises(InputError, match='size is given as a whole and in parts'):
+        open_model(f'hf:{folders["segformer"]}', options={'size': 3, 'size.width': 96})
+    with pytest.raises(InputError, match=r'cannot be opened: .*heigth'):
+        open_model(f'hf:{folders["segformer"]}', options={'size.heigth': 64}, device='cpu')
     assert plain.identity() == HuggingFaceModel(str(folders['segformer']), device='cpu').identity()
     with pytest.raises(InputError, match=r'--model-options: sise unknown; the processor has .*size'):
         HuggingFaceModel(str(folders['segformer']), options={'sise': 3}, device='cpu')
@@ -217,6 +235,8 @@ def test_what_is_no_model_is_named(folders, tmp_path):
         HuggingFaceModel(str(tmp_path))
     with pytest.raises(InputError, match='no such folder'):
         HuggingFaceModel(str(tmp_path / 'gone'))
+    with pytest.raises(InputError, match='no such folder'):
+        HuggingFaceModel(str(folders['segformer'] / 'model.safetensors'))
     hf.BertConfig(num_hidden_layers=1).save_pretrained(tmp_path)
     with pytest.raises(InputError, match='is no model for semantic or universal segmentation'):
         HuggingFaceModel(str(tmp_path))

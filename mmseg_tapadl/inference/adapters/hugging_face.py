@@ -70,12 +70,16 @@ class HuggingFaceModel(PicturePredictor):
         # A table of names for training and for panoptic pictures, which would be fetched from the hub each time.
         unused = {'class_info_file': None} if told_in_words else {}
         self.processor = transformers.AutoImageProcessor.from_pretrained(folder, **_SAFE, **unused)
-        unknown = [key for key in self._options if key not in self.processor.to_dict()]
+        own = self.processor.to_dict()
+        unknown = [key for key in self._options if key not in own]
         if unknown:
             raise InputError(
-                f'--model-options: {", ".join(unknown)} unknown; the processor has {", ".join(self.processor.to_dict())}'
+                f'--model-options: {", ".join(unknown)} unknown; the processor has {", ".join(own)}'
             )
-        settings = {**unused, **self._options}
+        settings = {
+            **unused,
+            **{key: _within(own[key], value) for key, value in self._options.items()},
+        }
         self.processor = transformers.AutoImageProcessor.from_pretrained(folder, **_SAFE, **settings)
         if not hasattr(self.processor, 'post_process_semantic_segmentation'):
             raise InputError(
@@ -142,6 +146,13 @@ class HuggingFaceModel(PicturePredictor):
         return Prediction(labels, logits=resized[0])
 
 
+def _within(own: Any, value: Any) -> Any:
+    """A value in place of the processor's own; of a dict that has the same keys, only those that are given."""
+    if isinstance(own, Mapping) and isinstance(value, Mapping) and set(value) <= set(own):
+        return {**own, **value}
+    return value
+
+
 def _loader_for(config: Any, transformers: Any) -> Any:
     """The class that builds the model: for semantic or for universal segmentation."""
     from transformers.models.auto import modeling_auto
@@ -172,7 +183,7 @@ def _folder_of(place: str) -> Path:
                 f'hf:{shown(place)}: no config.json in this folder; it must be as save_pretrained writes it'
             )
         return Path(place)
-    if not _HUB_NAME.fullmatch(place):
+    if Path(place).exists() or not _HUB_NAME.fullmatch(place):
         raise InputError(f'hf:{shown(place)}: no such folder')
     try:
         from huggingface_hub import snapshot_download

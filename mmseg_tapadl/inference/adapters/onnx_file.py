@@ -153,7 +153,7 @@ def open_session(file: Path, *, device: str | None = None) -> Any:
     )
     there = onnxruntime.get_available_providers()
     settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3  # what goes wrong is raised
+    settings.log_severity_level = 4  # what goes wrong is raised
     settings.intra_op_num_threads = torch.get_num_threads()
     try:
         return onnxruntime.InferenceSession(
