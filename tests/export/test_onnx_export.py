@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.registry import MODELS
 from PIL import Image
 
 from mmseg_tapadl.export.onnx_export import export_onnx
@@ -97,9 +98,20 @@ def test_predict_takes_the_file(exported, tiny, run_tool, tmp_path):
         assert np.array_equal(labels, expected.labels)
 
 
-def test_a_file_for_one_size_brings_pictures_to_it(tiny, config, tmp_path):
-    out = tmp_path / 'small.onnx'
-    export_onnx(config, tiny / 'model.pth', out, pictures=pictures_to_compare_on(config), size=(32, 48))
+def test_a_file_for_one_size_brings_pictures_to_it(tiny, config, run_tool, tmp_path):
+    """By the tool; the names and colours are those that the checkpoint holds."""
+    out = tmp_path / 'new' / 'small.onnx'
+    config.dump(tmp_path / 'model.py')
+    names = [f'thing {number}' for number in range(19)]
+    weights = torch.load(tiny / 'model.pth', weights_only=True)
+    torch.save({**weights, 'meta': {'dataset_meta': {'classes': names}}}, tmp_path / 'named.pth')
+    done = run_tool(
+        'export.py', tmp_path / 'model.py', tmp_path / 'named.pth', '--out', out, '--size', 32, 48,
+        '--pictures', tiny / 'data/leftImg8bit/val/ulm',
+    )  # fmt: skip
+    assert 'compared on 2 pictures (32x48)' in done.stdout and '100.0000 % of the pixels agree' in done.stdout
+    assert sorted(path.name for path in out.parent.iterdir()) == ['small.onnx', 'small.onnx.json']
+    assert OnnxFile(out, device='cpu').classes == tuple(names)
     picture = pictures_to_compare_on(config)[0]
     (found,) = OnnxFile(out, device='cpu').predict([picture])
     brought = cv2.resize(picture, (48, 32), interpolation=cv2.INTER_LINEAR)
@@ -177,6 +189,31 @@ def test_what_is_refused_before_an_export(tiny, config, tmp_path):
     padded.model.data_preprocessor.test_cfg = dict(size_divisor=32)
     with pytest.raises(InputError, match='pads pictures'):
         export_onnx(padded, tiny / 'model.pth', tmp_path / 'a.onnx', pictures=pictures_to_compare_on(config))
+    threshold = Config(config.to_dict())
+    threshold.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.3)
+    model = MODELS.build(threshold.model)
+    torch.save(model.state_dict(), tmp_path / 'threshold.pth')
+    with pytest.raises(InputError, match='gives 1 logits for 2 classes'):
+        export_onnx(
+            threshold,
+            tmp_path / 'threshold.pth',
+            tmp_path / 'a.onnx',
+            pictures=pictures_to_compare_on(config),
+        )
+    pictures = pictures_to_compare_on(config)
+    wrong = Config(config.to_dict())
+    wrong.model.decode_head.chanels = 3
+    for given, out, told in (
+        (Config(dict(test_dataloader=None)), 'a.onnx', 'has no model'),
+        (wrong, 'a.onnx', r'model\.decode_head .* cannot be built: TypeError: .*chanels'),
+        (config, '.', 'is a folder'),
+        (config, 'threshold.pth', r'is there and no \.onnx file'),
+    ):
+        with pytest.raises(InputError, match=told):
+            export_onnx(given, tiny / 'model.pth', tmp_path / out, pictures=pictures)
+    with pytest.raises(InputError, match='height and width must be at least 1'):
+        export_onnx(config, tiny / 'model.pth', tmp_path / 'a.onnx', pictures=pictures, size=(0, 8))
+    assert not (tmp_path / 'a.onnx').exists()
     swin = Config(config.to_dict())
     swin.model.backbone.type = 'TAPSwin'
     with pytest.raises(InputError, match='TAPSwin cannot be exported for any size'):
@@ -187,3 +224,17 @@ def test_what_is_refused_before_an_export(tiny, config, tmp_path):
             pictures=pictures_to_compare_on(config),
             dynamic=True,
         )
+
+
+def test_pictures_that_are_not_there(config, tmp_path):
+    """A config's own may be elsewhere: one is painted. What is named must be there."""
+    elsewhere = Config(config.to_dict())
+    elsewhere.test_dataloader.dataset.data_root = str(tmp_path)
+    (painted,) = pictures_to_compare_on(elsewhere)
+    assert painted.dtype == np.uint8 and painted.std() > 10
+    wrapped = Config(config.to_dict())
+    wrapped.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[config.test_dataloader.dataset])
+    assert len(pictures_to_compare_on(config, data=wrapped)) == 3
+    for given in (dict(source=tmp_path), dict(data=tmp_path)):
+        with pytest.raises(InputError):
+            pictures_to_compare_on(config, **given)

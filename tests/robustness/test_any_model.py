@@ -1,9 +1,11 @@
 """Models that no config of mmseg describes, measured beside the same model under its config."""
 
+import io
 import json
 import re
 import runpy
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -48,9 +50,21 @@ def test_a_function_gives_the_numbers_of_the_config(tiny, finished, plain, tmp_p
     assert [cell['pixels'] for cell in [found['clean'], *found['cells']]] == [
         cell['pixels'] for cell in [config['clean'], *config['cells']]
     ]
+    for cell in ('gaussian_noise_3', 'fog_3'):  # of the highest severity copies are kept
+        mine, theirs = (labels_in(folder / 'details' / f'{cell}.zip') for folder in (tmp_path, finished))
+        assert len(mine) == 5 and mine == theirs
     assert set(seen) == {((48, 64, 3), np.dtype('uint8'), True)}
     assert found['model']['kind'] == 'python' and len(found['model']['sha256']) == 64
     assert 'kind: python' in (tmp_path / 'report.html').read_text()
+
+
+def labels_in(details):
+    """The label map of every picture of a cell, not reduced: none is longer than 256 pixels."""
+    with zipfile.ZipFile(details) as archive:
+        found = [archive.read(name) for name in sorted(archive.namelist()) if 'prediction' in name]
+    maps = [np.asarray(Image.open(io.BytesIO(content))) for content in found]
+    assert {ids.shape for ids in maps} == {(48, 64)}
+    return [ids.tobytes() for ids in maps]
 
 
 def test_a_predictor_and_a_config_for_its_data(tiny, finished, plain, tmp_path):
