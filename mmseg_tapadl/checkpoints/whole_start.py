@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
 from mmseg_tapadl.checkpoints.pretrained import fitting
-from mmseg_tapadl.checkpoints.wrapper_names import as_named_in, weights_of
+from mmseg_tapadl.checkpoints.wrapper_names import Weights, as_named_in, weights_of
 from mmseg_tapadl.utils.errors import InputError
 from mmseg_tapadl.utils.text import plain_word
 
@@ -129,7 +129,9 @@ def start_from_segmenter(
         start.kept = [ours[own_row] for own_row in targets]
         start.fresh_classes = [name for row, name in enumerate(ours) if row not in targets]
     start.unused = [key for key in held if key not in own]
-    model.load_state_dict(loaded, strict=False)
+    weights = Weights(loaded)
+    weights._metadata = getattr(held, '_metadata', {})
+    model.load_state_dict(weights, strict=False)
     return start
 
 

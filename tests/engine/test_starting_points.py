@@ -4,9 +4,11 @@ import re
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
 from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError, read_checkpoint, write_checkpoint
-from mmseg_tapadl.engine.config import ConfigError
+from mmseg_tapadl.engine.config import ConfigError, load_config
+from mmseg_tapadl.engine.launching import prepare_processes
 from mmseg_tapadl.engine.training import train
 from tests.agreement.own_set import CLASSES, write_config, write_pictures
 from tests.checkpoints.hostile_files import reduce_in_metadata
@@ -187,6 +189,16 @@ def test_wrong_starts_are_named_before_anything_is_written(folder, tmp_path, mon
     run = train_here(folder / 'new.py', tmp_path / 'v', '--init-from', encoder_alone, ok=False)
     assert run.status == 2 and 'Iter(train)' not in run.output
     assert 'holds no segmenter' in run.output and 'are read by --pretrained FILE' in run.output
+
+
+@pytest.mark.parametrize('key', ['freeze', 'init_from'])
+def test_another_runner_does_not_pass_over_them(folder, tmp_path, key):
+    cfg = load_config(folder / 'new.py')
+    cfg.work_dir = str(tmp_path)
+    cfg[key] = 'stem'
+    prepare_processes(cfg, 'none')
+    with pytest.raises(ValueError, match=f"{key}='stem' acts with runner_type='TrustedRunner'"):
+        Runner.from_cfg(cfg).train()
 
 
 def test_weights_that_must_fit_point_to_the_option_that_takes_what_fits(folder, tmp_path):

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming, optim_wrappers
+from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
 
@@ -28,6 +29,19 @@ class StartSummaryHook(Hook):
         self.estimate_after = estimate_after
         self.first_iter = 0
         self.timed_since = 0.0
+
+    def before_run(self, runner: Any) -> None:
+        """Refuses what another runner than ours would pass over in silence.
+
+        Raises:
+            InputError: The config starts from a segmenter or freezes parts of the encoder, and this runner does neither.
+        """
+        unread = [key for key in ('freeze', 'init_from') if runner.cfg.get(key) is not None]
+        if unread and not hasattr(runner, 'whole_start'):
+            raise InputError(
+                f"{unread[0]}={runner.cfg[unread[0]]!r} acts with runner_type='TrustedRunner' (RUNNERS.build(cfg)) only, and "
+                f'{type(runner).__name__} would pass over it'
+            )
 
     def before_train(self, runner: Any) -> None:
         """Logs the summary."""
