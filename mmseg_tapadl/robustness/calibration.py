@@ -51,7 +51,9 @@ def calibrate(model: MeasuredModel, say: Callable[[str], None] = print) -> dict[
     model.prepare()
     fit, report = list(range(0, count, 2)), list(range(1, count, 2))
     share = max(1, pixels_to_fit_on(num_classes) // len(fit))
-    checks = dict(num_classes=num_classes, ignore_index=ignore_index, void_source=model.void_source)
+    checks: dict[str, Any] = dict(
+        num_classes=num_classes, ignore_index=ignore_index, void_source=model.void_source
+    )
     kept = []
     for index, logits, predicted, labelled, source in _answers(model, clean, fit):
         counted_pixels(predicted, labelled, source=source, **checks)

@@ -75,7 +75,7 @@ def write_report(
             [
                 results['clean']['mIoU'],
                 *results['corruptions'].values(),
-                *(entry['mIoU'] for entry in results['conditions'].values()),
+                *(entry['mIoU'] or 0.0 for entry in results['conditions'].values()),
                 *(value for row in rows for value in (row['corruptions'] or {}).values()),
             ]
         ),

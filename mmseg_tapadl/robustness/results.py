@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from mmseg_tapadl.evaluation.robustness_scores import (
 from mmseg_tapadl.robustness.bootstrap import pack, spread, unpack
 from mmseg_tapadl.robustness.cell_store import RESULTS_FILE
 from mmseg_tapadl.robustness.confusions import taken_for
-from mmseg_tapadl.utils import InputError, atomic_write, write_json
+from mmseg_tapadl.utils import InputError, atomic_write
 
 FORMAT = 'mmseg_tapadl.robustness'
 # 2: independent bootstrap weights. The noise in files of version 1 must not be compared with today's.
@@ -64,11 +65,7 @@ def build_results(
     Raises:
         ResultError: When a cell has no defined mIoU, because no class occurs in labels or predictions.
     """
-    undefined = [cell.name for cell, record in records.items() if record['mIoU'] is None]
-    if undefined:
-        raise ResultError(
-            f'the mIoU of {", ".join(undefined)} is undefined: there is no labelled pixel in the test data'
-        )
+    check_defined(records)
     corrupted = [cell for cell in records if cell != CLEAN]
     miou = {cell: records[cell]['mIoU'] for cell in corrupted}
     resampled = {cell: unpack(records[cell]['resampled_mIoU']) for cell in records}
@@ -106,6 +103,15 @@ def build_results(
             'finished': max(record['finished'] for record in records.values()),
         },
     }
+
+
+def check_defined(records: dict[Cell, dict]) -> None:
+    """Raises :class:`ResultError` where a cell has no mIoU."""
+    undefined = [cell.name for cell, record in records.items() if record['mIoU'] is None]
+    if undefined:
+        raise ResultError(
+            f'the mIoU of {", ".join(undefined)} is undefined: there is no labelled pixel in the test data'
+        )
 
 
 def _scores(miou: dict[Cell, float], clean: float) -> dict[str, float | None]:
@@ -175,7 +181,8 @@ def _entry(record: dict) -> dict:
 def write_results(results: dict, work_dir: str | os.PathLike) -> list[Path]:
     """Writes ``robustness.json`` and ``robustness.csv`` (one row a cell), each whole or not at all."""
     json_file, csv_file = Path(work_dir) / RESULTS_FILE, Path(work_dir) / 'robustness.csv'
-    write_json(json_file, results)
+    with atomic_write(json_file, 'w', encoding='utf-8') as file:
+        file.write(_rows_in_lines(json.dumps(results, indent=2, allow_nan=False)) + '\n')
     with atomic_write(csv_file, 'w', encoding='utf-8', newline='') as file:
         table = csv.writer(file)
         table.writerow(['corruption', 'group', 'severity', 'mIoU', 'aAcc', *results['classes']])
@@ -191,6 +198,15 @@ def write_results(results: dict, work_dir: str | os.PathLike) -> list[Path]:
                 ]
             )
     return [json_file, csv_file]
+
+
+def _rows_in_lines(text: str) -> str:
+    """Indented JSON with lists of numbers in one line each: a matrix of 150 classes has 22,500."""
+    return re.sub(
+        r'\[\s*((?:[-+.\deE]+|null)(?:,\s*(?:[-+.\deE]+|null))*)\s*\]',
+        lambda found: f'[{", ".join(found[1].replace(",", " ").split())}]',
+        text,
+    )
 
 
 def read_results(path: str | os.PathLike) -> dict:

@@ -33,6 +33,7 @@ from mmseg_tapadl.robustness.cell_details import CellDetails
 from mmseg_tapadl.robustness.cell_runner import cell_record, rank_and_processes, run_cell
 from mmseg_tapadl.robustness.cell_store import CellStore
 from mmseg_tapadl.robustness.measured_model import MeasuredConfig, MeasuredModel
+from mmseg_tapadl.robustness.results import check_defined
 from mmseg_tapadl.robustness.small_pictures import sample_of
 from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.config_values import digest_of
@@ -149,6 +150,7 @@ class Sweep:
 
         Raises:
             SampleError: When a picture or label cannot be used; finished cells are kept.
+            ResultError: When no pixel of the data is labelled.
         """
         # One process looks and tells the others, or they might not agree on what is left.
         found = [self._finished() if is_main_process() else {}]
@@ -194,6 +196,8 @@ class Sweep:
                     self.store.save_details(cell, details)
                     self.store.save(cell, record)
                 self.records[cell] = record
+                # Not after all cells: what is missing in one is missing in all.
+                check_defined({cell: record})
                 if is_main_process():
                     shown = 'undefined' if record['mIoU'] is None else f'{record["mIoU"]:6.2f}'
                     progress.write(f'{cell.name.replace("_", " "):<22} mIoU {shown}')

@@ -1,7 +1,10 @@
 """The submission: written by the metric, found good, and every fault found and named."""
 
 import io
+import shutil
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +117,94 @@ def test_every_fault_is_named_with_its_file(acdc, tmp_path, change, fault):
     assert any(fault in line for line in faults), faults
     # Only the count, where it is wrong, is added: nothing good is blamed.
     assert all('files for 4 test pictures' in line or NAMES[0] not in line for line in faults)
+
+
+def encrypted(path: Path) -> Path:
+    """Marks the first file of a zip as encrypted, as an archive with a password is."""
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b'PK\x03\x04', 6), (b'PK\x01\x02', 8)):
+        data[data.index(signature) + flags] |= 1
+    path.write_bytes(bytes(data))
+    return path
+
+
+def packed_unusually(path: Path) -> Path:
+    """Says that the first file is packed by a method that nobody has."""
+    data = bytearray(path.read_bytes())
+    for signature, method in ((b'PK\x03\x04', 8), (b'PK\x01\x02', 10)):
+        data[data.index(signature) + method] = 97
+    path.write_bytes(bytes(data))
+    return path
+
+
+def damaged(path: Path) -> Path:
+    """Changes one byte of the first picture."""
+    data = bytearray(path.read_bytes())
+    data[data.index(b'IDAT') + 8] ^= 0xFF
+    path.write_bytes(bytes(data))
+    return path
+
+
+@pytest.mark.parametrize('harm', [encrypted, packed_unusually, damaged])
+def test_a_file_that_cannot_be_unpacked_is_a_fault_like_any_other(acdc, tmp_path, harm):
+    (fault,) = check_submission(harm(zipped(tmp_path / 'a.zip', good_files())), acdc)
+    assert fault.startswith(f'labelTrainIds/{NAMES[0]}: cannot be read')
+
+
+def header_of(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no row of it."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    chunks = [(b'IHDR', header), (b'IDAT', zlib.compress(b'')), (b'IEND', b'')]
+    packed = [
+        struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        for kind, data in chunks
+    ]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(packed)
+
+
+def test_a_claim_of_pixels_is_not_believed(acdc, tmp_path, recwarn):
+    for size in ((1 << 15, 1 << 15), (10_000, 10_000), (8, 6)):
+        files = [*good_files()[:3], (good_files()[3][0], header_of(*size))]
+        (fault,) = check_submission(zipped(tmp_path / 'a.zip', files), acdc)
+        assert fault.startswith(f'labelTrainIds/{NAMES[3]}: ')
+    assert not recwarn
+
+
+def test_names_cannot_forge_lines_or_places(acdc, tmp_path):
+    good = good_files()
+    for name in (f'labelTrainIds/./{NAMES[3]}', f'../labelTrainIds/{NAMES[3]}', f'/labelTrainIds/{NAMES[3]}'):
+        faults = check_submission(zipped(tmp_path / 'a.zip', [*good[:3], (name, good[3][1])]), acdc)
+        assert faults == [f'{name}: must lie flat in the folder labelTrainIds/']
+    forged = check_submission(zipped(tmp_path / 'a.zip', [*good, ('a\nb: is fine\x1b[2K', b'')]), acdc)
+    assert len(forged) > 1 and all(fault.isprintable() for fault in forged)
+
+
+def test_one_condition_needs_no_other(acdc, tmp_path):
+    shutil.rmtree(acdc / 'rgb_anon/night')
+    files = [file for file, condition in zip(good_files(), CONDITIONS, strict=True) if condition == 'fog']
+    assert check_submission(zipped(tmp_path / 'a.zip', files), acdc, condition='fog') == []
+    with pytest.raises(InputError, match=r'night.*holds no picture'):
+        check_submission(zipped(tmp_path / 'a.zip', files), acdc)
+
+
+def test_a_test_picture_that_cannot_be_read_is_named(acdc, tmp_path):
+    picture = next((acdc / 'rgb_anon').rglob(NAMES[1]))
+    if picture.parent.parent.name.endswith('_ref'):
+        picture = acdc / 'rgb_anon' / CONDITIONS[1] / 'test' / NAMES[1][:2] / NAMES[1]
+    picture.write_bytes(b'')
+    with pytest.raises(InputError, match=rf'{NAMES[1]}: not a readable picture'):
+        check_submission(zipped(tmp_path / 'a.zip', good_files()), acdc)
+
+
+def test_a_run_of_one_condition_writes_its_zip_too(acdc, tmp_path):
+    metric = METRICS.build(dict(type='ACDCSubmission', output_dir=str(tmp_path / 'out')))
+    path = str(acdc / 'rgb_anon' / CONDITIONS[0] / 'test' / NAMES[0][:2] / NAMES[0])
+    metric.process(
+        {}, [{'img_path': path, 'pred_sem_seg': {'data': torch.zeros(1, 6, 8, dtype=torch.int64)}}]
+    )
+    metric.evaluate(1)
+    part = tmp_path / f'out/acdc_submission_{CONDITIONS[0]}.zip'
+    assert check_submission(part, acdc, condition=CONDITIONS[0]) == []
 
 
 def test_several_faults_are_all_found(acdc, tmp_path):

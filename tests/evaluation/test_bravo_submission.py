@@ -1,5 +1,6 @@
 """The BRAVO submission: what is written is good, and every fault is named with its file."""
 
+import gzip
 import io
 import re
 import tarfile
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_tapadl.evaluation.bravo_submission import check_submission, write_submission
+from mmseg_tapadl.evaluation.bravo_submission import check_submission, pictures_of, write_submission
 from mmseg_tapadl.utils import InputError
 
 STEMS = ('bravo_ACDC/fog/test/S1/S1_frame_000001_rgb_anon', 'bravo_SMIYC/RoadAnomaly21/images/airplane0000')
@@ -97,3 +98,99 @@ def test_what_cannot_be_made_or_checked_leaves_nothing(made):
     (made / 'text.tar').write_text('no tar')
     with pytest.raises(InputError, match='is not a whole tar file'):
         check_submission(made / 'text.tar', made / 'data')
+
+
+def tarred(path, members) -> None:
+    with tarfile.open(path, 'w') as archive:
+        for name, content, kind in members:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            if kind == tarfile.SYMTYPE:
+                info.linkname = '/etc/passwd'
+            info.size = len(content) if kind == tarfile.REGTYPE else 0
+            archive.addfile(info, io.BytesIO(content))
+
+
+def good_members() -> list:
+    return [
+        (f'{stem}{end}', png(values), tarfile.REGTYPE)
+        for stem in STEMS
+        for end, values in (('_pred.png', LABELS), ('_conf.png', CONFIDENCE))
+    ]
+
+
+@pytest.mark.parametrize(
+    ('change', 'faults'),
+    [
+        (lambda m: [*m, m[0]], [f'{STEMS[0]}_pred.png: occurs 2 times']),
+        (lambda m: [(m[0][0], b'', tarfile.SYMTYPE), *m[1:]], [f'{STEMS[0]}_pred.png: is no file']),
+        (lambda m: [(m[0][0], b'', tarfile.LNKTYPE), *m[1:]], [f'{STEMS[0]}_pred.png: is no file']),
+        (lambda m: [(m[0][0], b'', tarfile.FIFOTYPE), *m[1:]], [f'{STEMS[0]}_pred.png: is no file']),
+        (
+            lambda m: [(f'../{m[0][0]}', m[0][1], m[0][2]), *m[1:]],
+            [f'../{STEMS[0]}_pred.png: no picture', f'{STEMS[0]}_pred.png: is missing'],
+        ),
+        # The challenge's encoder passes these over, and says so in a warning only.
+        (
+            lambda m: [(f'./{m[0][0]}', m[0][1], m[0][2]), *m[1:]],
+            [f'looks for {STEMS[0]}_pred.png', f'{STEMS[0]}_pred.png: is missing'],
+        ),
+        (lambda m: [*m, ('a\nb', b'', tarfile.REGTYPE)], ['a\\\\nb: no picture']),
+    ],
+)
+def test_hostile_members_are_named_and_never_followed(made, change, faults):
+    tarred(made / 'wrong.tar', change(good_members()))
+    found = check_submission(made / 'wrong.tar', made / 'data')
+    assert len(found) == len(faults)
+    for line, fault in zip(found, faults, strict=True):
+        assert re.search(re.escape(fault).replace('\\\\\\\\', '\\\\'), line) and line.isprintable(), (
+            line,
+            fault,
+        )
+
+
+def test_a_tar_that_is_cut_off_is_no_whole_one(made):
+    tarred(made / 'whole.tar', good_members())
+    data = (made / 'whole.tar').read_bytes()
+    for end in (600, 1000):
+        (made / 'cut.tar').write_bytes(data[:end])
+        with pytest.raises(InputError, match=r'cut\.tar is not a whole tar file'):
+            check_submission(made / 'cut.tar', made / 'data')
+    packed = gzip.compress(data)
+    (made / 'cut.tar').write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(InputError, match=r'cut\.tar is not a whole tar file'):
+        check_submission(made / 'cut.tar', made / 'data')
+
+
+def test_only_what_the_challenge_calls_pictures_is_answered(made):
+    """Labels, masks and thumbnails beside the pictures want no prediction."""
+    for name in (
+        'bravo_ACDC/fog/test/S1/S1_frame_000001_gt_labelTrainIds.png',
+        'bravo_SMIYC/RoadAnomaly21/labels_masks/airplane0000_labels_semantic.png',
+        'bravo_synobjs/baby/49_mask.png',
+        'bravo_synobjs/baby/readme.txt',
+    ):
+        path = made / 'data' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(LABELS))
+    assert sorted(pictures_of(made / 'data')) == sorted(STEMS)
+    assert write_submission(made / 'out', made / 'data', made / 'raw.tar') == 2
+
+
+@pytest.mark.parametrize(
+    ('folder', 'data', 'fault'),
+    [
+        ('labels', png(LABELS + 1), r'holds the values \[19\]'),
+        ('labels', png(CONFIDENCE), 'one grey channel of 8 bits, has 16'),
+        ('confidence', png(LABELS), 'one grey channel of 16 bits, has 8'),
+        ('labels', png(LABELS[:5]), 'is 30x5, its picture 30x20'),
+        ('confidence', b'', 'cannot be read'),
+    ],
+)
+def test_a_wrong_prediction_ends_the_writing_with_its_name(made, folder, data, fault):
+    (made / 'raw.tar').write_bytes(b'a former one')
+    path = made / 'out' / folder / f'{STEMS[1]}.png'
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=rf'{folder}/bravo_SMIYC/.*airplane0000\.png: .*{fault}'):
+        write_submission(made / 'out', made / 'data', made / 'raw.tar')
+    assert (made / 'raw.tar').read_bytes() == b'a former one'

@@ -165,6 +165,64 @@ def test_comparison(finished, results, tmp_path):
     assert by_key['fog_1'][2].noise is True
 
 
+def test_a_comparison_shows_conditions_and_how_sure_the_models_are(results, tmp_path):
+    """Two models measured under fog and night, at two temperatures; the second is better under night alone."""
+    first = {
+        **results,
+        'conditions': {name: {**results['clean'], 'pictures': 2} for name in ('fog', 'night')},
+    }
+    second = json.loads(json.dumps({**first, 'temperature': {'value': 2.5, 'file': None}}))
+    second['conditions']['night']['mIoU'] += 30
+    second['clean']['confidence']['ece'] = 0.123
+    third = {**json.loads(json.dumps(results)), 'name': 'silent', 'pooled': {}}
+    for entry in (third['clean'], *third['cells']):
+        entry['confidence'] = entry['reliability'] = None
+    for name, content in (('a', first), ('b', second), ('c', third)):
+        write_results(content, tmp_path / name)
+    files = [str(tmp_path / name / 'robustness.json') for name in 'abc']
+    text = write_comparison(files[:2], tmp_path / 'page.html')[0].read_text()
+    page = Page(text)
+    assert 'different temperatures: A as given, B at temperature 2.5' in page.text
+    assert re.search(r'clean, night [\d.]+ [\d.]+ \+30\.00 ▲', page.text)
+    assert re.search(r'clean, fog [\d.]+ [\d.]+ \+0\.00 ≈', page.text)
+    sure = page.text[page.text.index('How sure they are') :]
+    mine = results['clean']['confidence']
+    row = f'clean {100 * mine["ece"]:.1f} 12.3 {100 * mine["auroc"]:.1f} {100 * mine["auroc"]:.1f} clean, fog'
+    assert row in sure
+    # What one model lacks is a dash, or no row.
+    text = write_comparison([files[0], files[2]], tmp_path / 'page.html')[0].read_text()
+    assert f'clean {100 * mine["ece"]:.1f} – {100 * mine["auroc"]:.1f} – ' in Page(text).text
+    assert 'Conditions of the clean pictures' not in text
+    text = write_comparison([files[2], files[2]], tmp_path / 'page.html')[0].read_text()
+    assert 'How sure they are' not in text
+
+
+def test_a_page_never_takes_the_place_of_results(finished, results, tmp_path):
+    write_results(results, tmp_path / 'a')
+    file = str(tmp_path / 'a/robustness.json')
+    before = (tmp_path / 'a/robustness.json').read_bytes()
+    with pytest.raises(ResultError, match=r'robustness\.json is one of the files to compare'):
+        write_comparison([str(finished / 'robustness.json'), file], file)
+    assert (tmp_path / 'a/robustness.json').read_bytes() == before
+
+
+def test_a_matrix_has_a_line_a_row(finished, results):
+    text = (finished / 'robustness.json').read_text()
+    row = results['clean']['confusion'][0]
+    assert f'[{", ".join(map(str, row))}]' in text
+    assert json.loads(text)['clean']['confusion'] == results['clean']['confusion']
+
+
+def test_a_condition_without_labelled_pixels_breaks_no_page(results, tmp_path):
+    nothing = {**results['clean'], 'pictures': 1, 'mIoU': None, 'aAcc': None, 'confidence': None}
+    nothing['IoU'] = dict.fromkeys(nothing['IoU'])
+    content = {**results, 'conditions': {'fog': nothing, 'night': {**results['clean'], 'pictures': 4}}}
+    page = write_report(content, tmp_path / 'r.html', examples={}, palette={}).read_text()
+    assert 'clean, night' in page
+    write_results(content, tmp_path)
+    write_comparison([str(tmp_path / 'robustness.json')] * 2, tmp_path / 'page.html')
+
+
 def test_what_cannot_be_compared_is_refused(results, tmp_path):
     other = {**results, 'cells': results['cells'][:-1]}
     write_results(results, tmp_path / 'a')

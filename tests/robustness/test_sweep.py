@@ -252,6 +252,16 @@ def test_what_cannot_be_measured_is_said_before_the_model_is_built(options, tiny
         measure(config, options(work_dir=tmp_path / 'c', checkpoint=str(smaller)))
 
 
+def test_data_without_a_labelled_pixel_are_told_after_the_first_cell(options, tiny, tmp_path):
+    root = make_tree(tmp_path / 'data', 2)
+    for label in (root / 'gtFine').rglob('*.png'):
+        Image.fromarray(np.full((48, 64), 255, np.uint8)).save(label)
+    config = Config.fromfile(write_config(tmp_path / 'model.py', root))
+    with pytest.raises(InputError, match='the mIoU of clean is undefined: there is no labelled pixel'):
+        measure(config, options())
+    assert cell_files(options().work_dir) == ['clean.json']
+
+
 def test_wrapped_data_sets_are_looked_through(config):
     single = config.test_dataloader.dataset
     wrapped = dict(type='ConcatDataset', datasets=[single, single])
