@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 
-# A label map of 64-bit ids is 0.25 MB, logits are 2.5 MB: kept for 180 more pictures, either would be seen.
-ROOM_MB = 16
+# Runs differ by 10 MB. A label map of 64-bit ids is 0.25 MB, logits are 2.5 MB: kept of 180 more pictures they are 45 and 450.
+ROOM_MB = 32
 
 
 def test_peak_memory_is_that_of_few_pictures_and_few_cells(repo_root):
     done = subprocess.run(
-        [sys.executable, '-m', 'tests.robustness.sweep_memory'],
+        [sys.executable, 'benchmarks/sweep_memory.py'],
         cwd=repo_root, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
