@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from mmseg_tapadl.analysis.analysed_model import AnalysedModel, Passage
+from mmseg_tapadl.analysis.input_store import InputStore
 from mmseg_tapadl.analysis.listener import HeardAttention
 from mmseg_tapadl.analysis.measures import COSINE_BINS, MeasureSums, StabilitySums
-from mmseg_tapadl.analysis.recorded_attention import kept_inputs
 from mmseg_tapadl.analysis.row_blocks import RowBlock, row_blocks
 from mmseg_tapadl.analysis.token_places import TokenPlaces, places_of
-from mmseg_tapadl.layers.attention_watch import AttentionInputs
 
 MEASURES = ('similarity', 'concentration', 'entropy', 'top_mass', 'prefix_attention', 'head_similarity')
 """Measures with one value a layer; entropy is the mean over its heads."""
@@ -79,7 +78,7 @@ class PictureEar:
         self.keeps = keeps
         self.clean = clean
         self.also = also
-        self.kept: dict[tuple[int, int], AttentionInputs] = {}
+        self.kept = InputStore()
         self.passes: dict[int, list[dict[str, Tensor]]] = {}
         self.facts: dict[int, dict[str, Any]] = {}
         self.weights: dict[int, list[tuple[int, Tensor, int | None]]] = {}
@@ -100,7 +99,7 @@ class PictureEar:
         stability = None
         before: Iterator[RowBlock | None] = repeat(None)
         if self.clean is not None:
-            kept = self.clean.kept[heard.passed, heard.number]
+            kept = self.clean.kept.get((heard.passed, heard.number))
             stability = StabilitySums(kept, inputs)
             before = row_blocks(kept)
         also = None if self.also is None else self.also(heard, places)
@@ -127,7 +126,7 @@ class PictureEar:
             stride = None if places is None else places.query_stride
             self.weights.setdefault(heard.number, []).append((heard.passed, heard.branch_weights, stride))
         if self.keeps:
-            self.kept[heard.passed, heard.number] = kept_inputs(inputs)
+            self.kept.keep((heard.passed, heard.number), inputs)
 
     def values(self, passage: Passage, labels: Tensor | None) -> list[LayerValues]:
         """The values of each layer, after the picture has passed.

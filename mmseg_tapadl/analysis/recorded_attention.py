@@ -111,16 +111,12 @@ def recorded(encoder: nn.Module, heard: HeardAttention) -> RecordedAttention:
     return RecordedAttention(
         heard.number,
         heard.name,
-        kept_inputs(heard.inputs),
+        # Copies, without the memory that queries and keys share with values.
+        replace(heard.inputs, q=heard.inputs.q.detach().clone(), k=heard.inputs.k.detach().clone()),
         places_of(encoder, heard.name, heard.inputs, pictures=heard.pictures, size=heard.size),
         heard.size,
         None if weights is None else weights[0],
     )
-
-
-def kept_inputs(inputs: AttentionInputs) -> AttentionInputs:
-    """The same without the memory that queries and keys share with values."""
-    return replace(inputs, q=inputs.q.detach().clone(), k=inputs.k.detach().clone())
 
 
 def at_picture_size(cells: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

@@ -1,11 +1,13 @@
 """Each measure against its definition in float64, in blocks of any size, and on cases worked by hand."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from mmseg_tapadl.analysis.input_store import InputStore
 from mmseg_tapadl.analysis.measures import COSINE_BINS, attention_measures, attention_stability
 from mmseg_tapadl.analysis.row_blocks import row_of
 from mmseg_tapadl.layers.attention_watch import AttentionInputs
@@ -167,6 +169,22 @@ def test_nothing_of_queries_by_keys_is_held():
 def test_arguments_that_do_not_fit(arguments, message):
     with pytest.raises(ValueError, match=message):
         attention_measures(inputs_of('plain'), **arguments)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('memory', [0, 5000, 1 << 20])
+def test_what_is_kept_comes_back_bit_for_bit(dtype, memory):
+    store = InputStore(memory_bytes=memory)
+    given = {kind: inputs_of(kind, dtype=dtype) for kind in ('plain', 'reduced', 'bias')}
+    for kind, inputs in given.items():
+        # As of an encoder: part of a joint projection, which is not kept along.
+        joint = torch.cat((inputs.q, inputs.q), dim=-1)[..., : inputs.q.shape[-1]]
+        store.keep(kind, replace(inputs, q=joint))
+    for kind, inputs in given.items():
+        found = store.get(kind)
+        assert torch.equal(found.q, inputs.q) and torch.equal(found.k, inputs.k)
+        assert found.q.dtype == dtype and found.bias is inputs.bias
+        assert found.q.untyped_storage().nbytes() == inputs.q.nbytes
 
 
 def test_attentions_of_other_shapes_are_not_compared():
