@@ -63,6 +63,8 @@ def unread_keys(config: Config, changes: Iterable[Change]) -> Iterator[str]:
         parts = change.key.split('.')
         if change.before == ABSENT:
             yield from _unread(config, parts[:-1], parts[-1])
+        if parts[-1] == 'type' and _is_class(change.before) and not _is_class(change.now):
+            yield f'{change.key}: nothing is registered as {change.now!r}'
         # A part that is new, or of another type, brings keys of its own.
         kind = parts[:-1] if parts[-1] == 'type' else parts
         node = _node(config, kind)
@@ -142,6 +144,10 @@ def _registered(name: str) -> Any:
             if isinstance(registry, Registry) and (found := registry.module_dict.get(bare)) is not None:
                 return found
     return None
+
+
+def _is_class(kind: Any) -> bool:
+    return not isinstance(kind, str) or _registered(kind) is not None
 
 
 def _type_name(node: Any) -> str:

@@ -33,6 +33,7 @@ class Plan:
         runs: All of them; the variants of one seed stand together, so that a study that is cut off has whole pairs.
         others: Finished runs of seeds that this call does not name.
         sources: Digest of the sources that the runs are made with.
+        files: Digests of the data's files, to be remembered.
     """
 
     study: Study
@@ -42,6 +43,7 @@ class Plan:
     runs: list[RunFolder]
     others: list[RunFolder]
     sources: str
+    files: FileDigests
 
     @property
     def known(self) -> list[RunFolder]:
@@ -81,6 +83,7 @@ class Plan:
         """Leaves word whose the work dir is; what was named before the first run stays."""
         if not (self.work_dir / PLAN_FILE).exists():
             write_json(self.work_dir / PLAN_FILE, describe(self.study))
+        self.files.save()
 
 
 def make_plan(study: Study, work_dir: Path, *, say: Callable[[str], None] = lambda text: None) -> Plan:
@@ -111,18 +114,18 @@ def make_plan(study: Study, work_dir: Path, *, say: Callable[[str], None] = lamb
             }
             if study.acdc is not None:
                 digests['acdc'] = data.of(acdc_config(study, variant), 'test_dataloader')
+        weights = _weights(study, variant, files)
         identities[name] = {
             'study': study.name,
-            'config': without_places(result_config(config)),
+            # Which files they are their digests say, wherever they lie.
+            'config': without_places({**result_config(config), **dict.fromkeys(weights)}),
             'measure': measure,
             'amp': study.amp,
-            'weights': _weights(study, variant, files),
+            'weights': weights,
             'data': digests,
             'sources': sources,
             'versions': versions,
         }
-    if work_dir.is_dir():
-        files.save()
 
     def run_of(name: str, seed: int) -> RunFolder:
         return run_folder(work_dir, name, seed, {**identities[name], 'variant': name, 'seed': seed})
@@ -137,6 +140,7 @@ def make_plan(study: Study, work_dir: Path, *, say: Callable[[str], None] = lamb
         runs,
         [run for run in more if run.result_file.exists()],
         sources,
+        files,
     )
 
 
@@ -214,9 +218,10 @@ def _weights(study: Study, variant: Variant, files: FileDigests) -> dict[str, st
     found = {}
     if study.pretrained is not None:
         found['pretrained'] = files.of(study.pretrained)
-    load_from = variant.config.get('load_from')
-    if load_from and Path(load_from).is_file():
-        found['load_from'] = files.of(load_from)
+    for key in ('load_from', 'init_from'):
+        path = variant.config.get(key)
+        if path and Path(path).is_file():
+            found[key] = files.of(path)
     backbone = variant.config.model.get('backbone') or {}
     named = backbone.get('pretrained') or (backbone.get('init_cfg') or {}).get('checkpoint')
     if study.pretrained is None and isinstance(named, str) and Path(named).is_file():

@@ -11,7 +11,7 @@ from mmseg_tapadl.studies.estimate import Estimate, check_disk, disk_needed, dur
 from mmseg_tapadl.studies.merge import merge
 from mmseg_tapadl.studies.plan import Plan, make_plan
 from mmseg_tapadl.studies.run_folder import RunFolder
-from mmseg_tapadl.studies.steps import Step, fraction_of
+from mmseg_tapadl.studies.steps import fraction_of
 from mmseg_tapadl.studies.study_file import read_study
 from mmseg_tapadl.studies.tables import primary_sentence
 from mmseg_tapadl.studies.workers import Active, Outcome, Workers, thread_share
@@ -83,12 +83,6 @@ def run_study(
         return 0
     plan.write()
     progress = _Progress(chosen, plan, estimate)
-
-    def finished(run: RunFolder, step: Step) -> None:
-        estimate.learn(run, step)
-        if run.result_file.exists():
-            write_up(study, folder, plan.known)
-
     workers = Workers(
         plan,
         tools=tools,
@@ -97,7 +91,8 @@ def run_study(
         keep_last=keep_last,
         say=progress.say,
         on_tick=progress.tick,
-        on_finished=finished,
+        on_step=estimate.learn,
+        on_run=lambda run: write_up(study, folder, plan.known),
     )
     outcome = workers.make(left)
     summary = write_up(study, folder, plan.known)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmseg_tapadl.checkpoints.work_dir import checkpoints_in, step_of
+from mmseg_tapadl.checkpoints.checkpoint_io import CheckpointError
+from mmseg_tapadl.checkpoints.work_dir import checkpoints_in, newest_whole, step_of
 from mmseg_tapadl.evaluation.robustness_presets import PRESETS, Cell, select_cells
 from mmseg_tapadl.studies.run_folder import RunFolder
 from mmseg_tapadl.studies.study_file import Study
@@ -77,12 +78,21 @@ def command_of(step: Step, run: RunFolder, study: Study, checkpoint: Path | None
     """The words after ``python`` and the tool."""
     folder = run.path / step.name
     if step.name == TRAIN:
-        words = [str(run.path / CONFIG), '--work-dir', str(folder), '--seed', str(run.seed), '--resume']
+        # Without a checkpoint to go on from it is a start, which load_from of the config is part of.
+        start = '--resume' if _can_go_on(folder) else '--overwrite'
+        words = [str(run.path / CONFIG), '--work-dir', str(folder), '--seed', str(run.seed), start]
         words += ['--pretrained', study.pretrained] if study.pretrained else []
         return words + (['--amp'] if study.amp else [])
     config = ACDC_CONFIG if step.name == ACDC else CONFIG
     words = [str(run.path / config), str(checkpoint), '--work-dir', str(folder)]
     return words + ([*step.choice, '--name', run.name] if step.cells else [])
+
+
+def _can_go_on(folder: Path) -> bool:
+    try:
+        return newest_whole(folder, lambda text: None) is not None
+    except CheckpointError:  # there are some, and none is whole
+        return False
 
 
 def last_checkpoint(run: RunFolder, max_iters: int) -> Path | None:

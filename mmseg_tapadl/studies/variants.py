@@ -9,8 +9,9 @@ from pprint import pformat
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, PARAM_SCHEDULERS
 from mmseg.utils import register_all_modules
 
 from mmseg_tapadl.agreement import check_agreement
@@ -26,6 +27,7 @@ from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.config_values import changes_between, digest_of, plain_values, without_neutral
 from mmseg_tapadl.utils.dataset_tree import leaf_datasets
 
+_BUILT = ('model', 'optim_wrapper', 'param_scheduler')
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Where a run writes, what it says and what it keeps: nothing that is measured depends on it.
 _NO_RESULT = frozenset(
@@ -67,8 +69,8 @@ def resolve_variants(study: Study) -> dict[str, Variant]:
     """Every variant's config, checked as far as can be without a run.
 
     Raises:
-        StudyError: Naming file, variant and key: what :func:`configs_of` refuses, a config that cannot be trained, a model that
-            cannot be built.
+        StudyError: Naming file, variant and key: what :func:`configs_of` refuses, a config that cannot be trained, a model, an
+            optimizer or a schedule that cannot be built.
     """
     weights: dict[str, int] = {}
     variants = {}
@@ -76,10 +78,10 @@ def resolve_variants(study: Study) -> dict[str, Variant]:
         _keep_last_only(config)
         with naming(f'{study.file}: variants.{name}'):
             _check_trainable(study, config)
-            model = digest_of(plain_values(config.model.to_dict()))
-            if model not in weights:
-                weights[model] = _weights_of(config)
-            variants[name] = Variant(name, config, as_file(config), weights[model])
+            built = digest_of([plain_values(config.get(key)) for key in _BUILT])
+            if built not in weights:
+                weights[built] = _build(config)
+            variants[name] = Variant(name, config, as_file(config), weights[built])
     return variants
 
 
@@ -207,9 +209,17 @@ def _check_trainable(study: Study, config: Config) -> None:
     check_agreement(config, ('train', 'val'))
 
 
-def _weights_of(config: Config) -> int:
+def _build(config: Config) -> int:
+    """Builds what a training builds before its first step; returns how many numbers the model has."""
+    config = copy.deepcopy(config)
     with building(config, 'model'):
-        model = MODELS.build(copy.deepcopy(config.model))
+        model = MODELS.build(config.model)
+    with building(config, 'optim_wrapper'):
+        optimizer = build_optim_wrapper(model, config.optim_wrapper)
+    schedulers = config.get('param_scheduler') or []
+    for number, scheduler in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
+        with building(config, f'param_scheduler.{number}'):
+            PARAM_SCHEDULERS.build(scheduler, default_args={'optimizer': optimizer})
     return sum(parameter.numel() for parameter in model.parameters())
 
 

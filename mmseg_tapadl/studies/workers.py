@@ -84,7 +84,8 @@ class Workers:
         keep_last: Keep a finished run's last checkpoint.
         say: Told in one line what begins, ends and fails.
         on_tick: Called several times a second with what runs and what waits.
-        on_finished: Called after each finished step.
+        on_step: Called after each finished step.
+        on_run: Called after each finished run.
     """
 
     def __init__(
@@ -97,7 +98,8 @@ class Workers:
         keep_last: bool,
         say: Callable[[str], None],
         on_tick: Callable[[Sequence[Active], Sequence[RunFolder]], None],
-        on_finished: Callable[[RunFolder, Step], None],
+        on_step: Callable[[RunFolder, Step], None],
+        on_run: Callable[[RunFolder], object],
     ) -> None:
         self._plan = plan
         self._tools = tools
@@ -106,7 +108,8 @@ class Workers:
         self._keep_last = keep_last
         self._say = say
         self._on_tick = on_tick
-        self._on_finished = on_finished
+        self._on_step = on_step
+        self._on_run = on_run
         self._devices = visible_devices()
         self._active: list[Active] = []
         self._outcome = Outcome()
@@ -207,7 +210,7 @@ class Workers:
         self._active.remove(active)
         self._save(active, done=status == 0)
         if status == 0:
-            self._on_finished(run, step)
+            self._on_step(run, step)
             if stopping:
                 run.release()
             else:
@@ -232,7 +235,7 @@ class Workers:
         run.release()
         self._outcome.finished.append(run)
         self._say(f'{run.name}: finished')
-        self._on_finished(run, self._plan.steps[-1])
+        self._on_run(run)
 
     def _fail(self, run: RunFolder, step: str, status: int, why: str) -> None:
         run.fail(step, status, why)

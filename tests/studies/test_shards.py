@@ -12,7 +12,7 @@ from mmseg_tapadl.utils import InputError
 
 def plan(variants: list[str], seeds: int) -> Plan:
     runs = [run_folder(Path('out'), name, seed, {}) for seed in range(seeds) for name in variants]
-    return Plan(None, Path('out'), dict.fromkeys(variants), [], runs, [], '')  # type: ignore[arg-type]
+    return Plan(None, Path('out'), dict.fromkeys(variants), [], runs, [], '', None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize('parts', [1, 2, 3, 7, 20])

@@ -18,7 +18,7 @@ primary = dict(variant='wide', against='base', measure='clean')
 """
 
 
-def write_study(folder: Path, text: str = STUDY, *, name: str = 'tiny_study', iters: int = 3) -> Path:
+def write_study(folder: Path, text: str = STUDY, *, name: str = 'tiny_study', iters: int = 4) -> Path:
     """Writes data, config and study into a folder; returns the study's file."""
     if not (folder / 'data').exists():
         write_pictures(folder / 'data', train=4, val=2)
