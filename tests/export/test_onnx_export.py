@@ -20,7 +20,6 @@ from mmseg_tapadl.inference.open_model import open_model
 from mmseg_tapadl.inference.predictor import Predictor
 from mmseg_tapadl.robustness.benchmark import measure
 from mmseg_tapadl.utils import InputError
-from tests.models.builders import build
 
 CHOICE = dict(corruptions=['contrast', 'fog'], severities=[3])
 
@@ -124,31 +123,6 @@ def test_a_file_for_one_size_brings_pictures_to_it(tiny, config, run_tool, tmp_p
     )[0]
     assert (found.labels == expected.argmax(0)).float().mean() > 0.999
     assert found.confidence.min() > 1 / 19
-
-
-SWIN = dict(type='TAPSwin', arch=dict(embed_dims=8, depths=(2,), num_heads=(2,), window_size=4))
-PAAS = dict(paas_blocks=(0,), paas_side=3)
-RVT = dict(type='RVT', arch=dict(embed_dims=(8,), depths=(1,), num_heads=(2,), feature_blocks=(0,), **PAAS))
-
-
-@pytest.mark.parametrize(('backbone', 'dynamic'), [(SWIN, False), (RVT, True)], ids=['Swin', 'RVT'])
-def test_windows_and_scaled_scores_are_the_same_model(tiny, config, tmp_path, backbone, dynamic):
-    own = Config(config.to_dict())
-    own.model.backbone = dict(**backbone, tap=dict(num_branches=2), out_indices=(0,))
-    own.model.decode_head.update(in_channels=[8], in_index=[0], norm_cfg=dict(type='BN'), channels=8)
-    model = build(own.model)
-    torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=3.0)
-    torch.save({'state_dict': model.state_dict()}, tmp_path / 'own.pth')
-    proof = export_onnx(
-        own,
-        tmp_path / 'own.pth',
-        tmp_path / 'own.onnx',
-        pictures=pictures_to_compare_on(config),
-        data=tiny / 'data',
-        dynamic=dynamic,
-    )
-    assert proof.agreement >= 0.999 and (tmp_path / 'own.onnx').exists()
-    assert (len(set(proof.sizes)) > 1) == dynamic
 
 
 def test_the_whole_model_is_what_mmseg_predicts(tiny, config):

@@ -16,11 +16,13 @@ from PIL import Image
 from mmseg_tapadl.datasets.named_data import read_data
 from mmseg_tapadl.inference.checked import PredictionError
 from mmseg_tapadl.inference.interface import PicturePredictor, Prediction
+from mmseg_tapadl.inference.open_model import open_model
 from mmseg_tapadl.inference.predictor import Predictor
 from mmseg_tapadl.robustness.benchmark import measure
 from mmseg_tapadl.robustness.cell_data import with_test_data
 from mmseg_tapadl.robustness.cell_store import SweepMismatch
 from mmseg_tapadl.utils import InputError
+from tests.inference.tiny_transformers import mask2former, save, segformer
 
 CHOICE = dict(corruptions=['gaussian_noise', 'fog'], severities=[1, 3])
 ONE = dict(corruptions=['contrast'], severities=[1])
@@ -76,8 +78,6 @@ def test_a_predictor_and_a_config_for_its_data(tiny, finished, plain, tmp_path):
 
 def test_going_on_and_another_model(tiny, tmp_path, capsys):
     (tmp_path / 'one.py').write_text('def predict(image):\n    return image[..., 0] // 16\n')
-    from mmseg_tapadl.inference.open_model import open_model
-
     first = measure(
         open_model(f'python:{tmp_path}/one.py:predict'), tiny / 'data', work_dir=tmp_path / 'w', **ONE
     )
@@ -264,6 +264,31 @@ def test_a_class_that_the_data_set_does_not_have_is_always_wrong(tiny, tmp_path,
     shares = [float(share) for share in re.findall(r'([\d.]+) %</b> of the loss', page)]
     assert len(shares) == 10 and sum(shares) == pytest.approx(200, abs=0.5)
     assert '→ none of the classes' in page
+
+
+@pytest.mark.parametrize('build', [segformer, mask2former], ids=lambda build: build.__name__)
+def test_a_folder_of_transformers_is_measured(build, tiny, tmp_path):
+    names = {number: name.title().replace(' ', '-') for number, name in enumerate(read_names(tiny))}
+    save(build, tmp_path / 'model', names)
+    model = open_model(f'hf:{tmp_path}/model', device='cpu')
+    found = measure(model, tiny / 'data', work_dir=tmp_path / 'work', **ONE)
+    assert found['model']['renamed_classes']['Traffic-Light'] == 'traffic light'
+    assert found['model']['input_sizes'] == {'segformer': ['32x64'], 'mask2former': ['64x64']}[build.__name__]
+    confusion = np.zeros((19, 19), int)
+    for path in (tiny / 'data/leftImg8bit/val').rglob('*.png'):
+        label = (
+            str(path).replace('leftImg8bit/val', 'gtFine/val').replace('leftImg8bit', 'gtFine_labelTrainIds')
+        )
+        truth = np.asarray(Image.open(label))
+        (one,) = model.predict([np.asarray(Image.open(path))])
+        np.add.at(confusion, (truth[truth < 19], one.labels.numpy()[truth < 19]), 1)
+    assert found['clean']['confusion'] == confusion.tolist()
+    for cell in (found['clean'], *found['cells']):
+        if build is segformer:
+            assert set(cell['confidence']) == {'ece', 'auroc', 'fpr95', 'aupr_success', 'aupr_error', 'brier'}
+            assert all(0 <= value <= 2 for value in cell['confidence'].values())
+        else:
+            assert cell['confidence'] is None
 
 
 def read_names(tiny):

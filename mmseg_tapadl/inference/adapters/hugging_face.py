@@ -85,6 +85,11 @@ class HuggingFaceModel(PicturePredictor):
             raise InputError(
                 f'hf:{shown(folder)}: {type(self.processor).__name__} has no post_process_semantic_segmentation'
             )
+        if getattr(self.processor, 'do_center_crop', False):
+            say(
+                'hf: the processor cuts the middle out of every picture and its labels are stretched over the whole: see '
+                '--model-options do_center_crop=False'
+            )
         self._prepare: Any = self.processor
         self._task: dict[str, Any] = {}
         if told_in_words:
