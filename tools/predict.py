@@ -129,12 +129,16 @@ def open_predictor(args: argparse.Namespace) -> Any:
     """The model that the arguments name."""
     from mmseg_tapadl.checkpoints.checkpoint_loader import trust_checkpoint
     from mmseg_tapadl.engine.config import load_config, parse_options
+    from mmseg_tapadl.inference.names_and_colours import name_classes
     from mmseg_tapadl.inference.open_model import open_model
     from mmseg_tapadl.inference.predictor import Predictor
 
     if args.model:
         options = parse_options(args.model_options or [], '--model-options')
-        return open_model(args.model, options=options, device=args.device)
+        predictor = open_model(args.model, options=options, device=args.device)
+        if args.data:
+            name_classes(predictor, args.data)
+        return predictor
     if args.trust_checkpoint:
         trust_checkpoint(args.checkpoint)
     config = load_config(args.config, args.cfg_options, data=args.data)

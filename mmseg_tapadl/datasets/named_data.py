@@ -191,8 +191,10 @@ def _described(datasets: Mapping[str, dict[str, Any]]) -> Config:
     return Config(dict(default_scope='mmseg', **loaders))
 
 
-def _parts(config: Mapping[str, Any]) -> Config:
+def _parts(config: Mapping[str, Any] | Config) -> Config:
     keys = [f'{split}_{part}' for split in SPLITS for part in ('dataloader', 'evaluator')]
     part = {key: config[key] for key in keys if config.get(key)}
+    if not any(f'{split}_dataloader' in part for split in SPLITS):
+        raise InputError(f'{name_of(config)} has no dataloader, so it describes no data')
     part['default_scope'] = config.get('default_scope') or 'mmseg'
     return Config(part)

@@ -78,7 +78,9 @@ def train(
     """
     cfg = load_config(config, cfg_options, data=data, used=('train', 'val'))
     if data is not None and not cfg.get('train_dataloader'):
-        raise InputError(f'--data {name_of(data)}: has nothing to train on')
+        raise InputError(
+            f'--data {name_of(data)}: has nothing to train on (no train:, or the config has no train_dataloader)'
+        )
     register_all_modules(init_default_scope=True)
     refuse_unusable(cfg)
     refuse_epochs(cfg)

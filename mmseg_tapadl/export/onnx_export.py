@@ -17,10 +17,9 @@ from mmengine.logging import print_log
 from mmseg.registry import MODELS
 
 from mmseg_tapadl.checkpoints.checkpoint_loader import plain_readers
-from mmseg_tapadl.export.pictures import classes_of
 from mmseg_tapadl.export.proof import HINT, Proof, check_proof, prove
 from mmseg_tapadl.export.whole_model import WholeModel
-from mmseg_tapadl.inference.names_and_colours import names_and_colours
+from mmseg_tapadl.inference.names_and_colours import classes_of, names_and_colours
 from mmseg_tapadl.inference.onnx_description import OnnxDescription
 from mmseg_tapadl.inference.predictor import build_segmentor
 from mmseg_tapadl.utils import InputError, sha256_of, shown, sync_folder, temporary_beside, write_json

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
-from mmseg_tapadl.datasets.named_data import SPLITS, read_data, read_splits
+from mmseg_tapadl.datasets.named_data import read_data
 from mmseg_tapadl.inference.pictures import load_picture
 from mmseg_tapadl.inference.sources import find_pictures
 from mmseg_tapadl.utils import InputError
@@ -53,19 +53,6 @@ def pictures_to_compare_on(
         return [_painted()]
     chosen = paths[:: max(1, len(paths) // COUNT)][:COUNT]
     return [load_picture(path)[:, :, ::-1].copy() for path in chosen]
-
-
-def classes_of(data: str | os.PathLike) -> dict[str, Any]:
-    """The names and colours of a data set's classes, as a checkpoint's metadata hold them.
-
-    Raises:
-        InputError: There is no such data set, or it tells no classes.
-    """
-    leaf = datasets_of_loaders(read_splits(data, used=()), SPLITS)[0]
-    metainfo = DATASETS.build({**leaf, 'pipeline': [], 'lazy_init': True}).metainfo
-    if not metainfo.get('classes'):
-        raise InputError(f'--data {data}: tells no names of its classes')
-    return {'dataset_meta': dict(classes=metainfo['classes'], palette=metainfo.get('palette'))}
 
 
 def _paths_of(config: Config) -> list[str]:

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_tapadl.checkpoints.dataset_meta import dataset_meta_of
+from mmseg_tapadl.datasets.named_data import SPLITS, Named, name_of, read_splits
+from mmseg_tapadl.inference.interface import PicturePredictor
+from mmseg_tapadl.utils import InputError
 from mmseg_tapadl.utils.colours import distinct_colours
 from mmseg_tapadl.utils.dataset_tree import datasets_of_loaders
 
@@ -62,3 +66,31 @@ def _colours_of(classes: Sequence[str], of_data: dict[str, list]) -> list[list[i
     if all(name in by_name for name in classes):
         return [by_name[name] for name in classes]
     return palette if len(palette) == len(classes) else []
+
+
+def classes_of(data: Named) -> dict[str, Any]:
+    """The names and colours of a data set's classes, as a checkpoint's metadata hold them.
+
+    Raises:
+        InputError: There is no such data set, or it tells no classes.
+    """
+    leaf = datasets_of_loaders(read_splits(data, used=()), SPLITS)[0]
+    metainfo = DATASETS.build({**leaf, 'pipeline': [], 'lazy_init': True}).metainfo
+    if not metainfo.get('classes'):
+        raise InputError(f'--data {name_of(data)}: tells no names of its classes')
+    return {'dataset_meta': dict(classes=metainfo['classes'], palette=metainfo.get('palette'))}
+
+
+def name_classes(predictor: PicturePredictor, data: Named) -> None:
+    """Gives a model that tells no names of its classes those of a data set, whose ids it then predicts.
+
+    Raises:
+        InputError: As :func:`classes_of`; the model tells another number of names.
+    """
+    described = classes_of(data)['dataset_meta']
+    if predictor.classes is None:
+        predictor.classes, predictor.palette = tuple(described['classes']), described['palette']
+    elif len(predictor.classes) != len(described['classes']):
+        raise InputError(
+            f'{predictor.name} tells {len(predictor.classes)} classes apart, but {name_of(data)} has {len(described["classes"])}'
+        )

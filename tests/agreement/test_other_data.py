@@ -171,3 +171,29 @@ def test_shipped_configs_take_data(name, file):
     cfg = load_config(ROOT / f'configs/{name}.py', data=file)
     assert {head.config.num_classes for head in heads(cfg)} == {2}
     check_agreement(cfg, ('train', 'val'))
+
+
+def test_data_of_another_config(tmp_path):
+    """Its loading of labels and its metric go with it; the pipeline around them stays the model's."""
+    changes = """
+names = ('a', 'b', 'c')
+part = dict(type='BaseSegDataset', metainfo=dict(classes=names), pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', imdecode_backend='cv2')])
+train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[part, part]))
+val_dataloader = dict(dataset=dict(metainfo=dict(classes=names)))
+test_dataloader = dict(dataset=dict(metainfo=dict(classes=names)))
+val_evaluator = dict(iou_metrics=['mDice'])
+"""
+    data = read_splits(write_config(tmp_path / 'data.py', changes=changes))
+    cfg = own_config(tmp_path)
+    before = steps(cfg, 'train')
+    notes = take_data(cfg, data, name='data.py')
+    assert notes[0].startswith('--data data.py: 3 classes (a, b, c) in place of the 5')
+    assert cfg.train_dataloader.dataset.type == 'ConcatDataset' and steps(cfg, 'train') == [*before, *before]
+    assert cfg.val_evaluator.iou_metrics == ['mDice'] and cfg.model.decode_head.num_classes == 3
+
+
+def test_a_config_without_data_is_no_data(tmp_path):
+    (tmp_path / 'none.py').write_text("model = dict(type='EncoderDecoder')\n")
+    with pytest.raises(InputError, match=r'none\.py has no dataloader'):
+        read_splits(tmp_path / 'none.py')

@@ -62,6 +62,10 @@ class Match:
     mask: tuple[str, str]
     count: int
 
+    def mask_of(self, name: str) -> str:
+        """The name of a picture's mask, both without their endings."""
+        return self.mask[0] + name[len(self.picture[0]) : len(name) - len(self.picture[1])] + self.mask[1]
+
 
 @dataclass
 class FoundLayout:
@@ -255,7 +259,7 @@ def _settle_places(
                 f'{sum(len(g.names) for g in groups)} pictures belong to no split and are left out'
             )
     if '' in by_split and len(by_split) == 1:
-        _settle_lists(layout, root, files, by_split[''])
+        _settle_lists(layout, root, files, {group: known[group] for group in by_split['']})
 
 
 def _split_of(folder: str) -> tuple[str, int]:
@@ -298,9 +302,16 @@ def _template(pairs: dict[Group, tuple[Group, Match]], place: str | None) -> str
     return os.path.join(min(folders), name)
 
 
-def _settle_lists(layout: FoundLayout, root: Path, files: Sequence[str], groups: Sequence[Group]) -> None:
+def _settle_lists(
+    layout: FoundLayout, root: Path, files: Sequence[str], known: dict[Group, tuple[Group, Match]]
+) -> None:
     """Pictures that no folder splits: by lists that are there, else by new ones, of which every fifth picture is val."""
-    paths = sorted(group.path(name) for group in groups for name in group.names)
+    paths = sorted(
+        group.path(name)
+        for group, (masks, match) in known.items()
+        for name in group.names
+        if match.mask_of(name) in masks.names
+    )
     by_stem = {os.path.splitext(os.path.basename(path))[0]: path for path in paths}
     template = layout.masks['train']
     for file in files:

@@ -154,7 +154,8 @@ def _pairs(split: str, place: Place, source: Source, description: Description, f
         faults.add(
             mask.line,
             f'{where} matches nothing for the {len(pairs)} pictures of {split}: {shown(first.picture.path)} would have '
-            f'{shown(first.mask)}{near_names(first.mask)}',
+            f'{shown(first.mask)}{near_names(first.mask)}'
+            + ('; without test: val is tested on' if split == 'test' else ''),
         )
     double = [pair for pair in pairs if len(pair.found) > 1]
     if double:

@@ -122,7 +122,10 @@ def _list_described(dataset: PictureMaskDataset, listing: Listing) -> None:
     for entry in _entries(dataset, listing):
         label = entry.get('seg_map_path')
         if label is not None and not os.path.exists(label):
-            hint = f'the masks are looked for by the template in the file of data{dataset.told("masks")}'
+            hint = (
+                f'the template of the masks{dataset.told("masks")} leads there: add the mask, or name the pictures that have '
+                'one in a list'
+            )
             listing.faults.append(missing_label(entry['img_path'], label, dataset, hint=hint))
             del entry['seg_map_path']
         listing.entries.append({**entry, 'label_coding': listing.coding})
