@@ -7,10 +7,12 @@ of a window, n windows of a picture.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mmcv.cnn.bricks.transformer import FFN
 from mmseg.models.backbones.swin import SwinBlock, WindowMSA
 from torch import Tensor, nn
 
 from mmseg_tapadl.layers import TokenAwareAvgPool, WatchableAttention, to_grid, to_tokens
+from mmseg_tapadl.layers.activation_checkpoint import recompute_if_liked
 
 
 class WatchableWindowAttention(WindowMSA):
@@ -64,6 +66,24 @@ class WatchableWindowAttention(WindowMSA):
         tokens = self.window_size[0] * self.window_size[1]
         bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
         return bias.T.reshape(1, self.num_heads, tokens, tokens)
+
+
+class LeanFFN(FFN):
+    """mmcv's feed-forward network of two layers, keeping one of its two widened tensors for the backward pass.
+
+    The other, after the activation, is cheap to rebuild beside the two matrix products. The arguments are mmcv's.
+    """
+
+    def forward(self, x: Tensor, identity: Tensor | None = None) -> Tensor:
+        """Maps tokens (B, N, C) to (B, N, C); ``identity`` is the residual, ``x`` if None."""
+        widen, _, drop_out = self.layers
+        out = drop_out(recompute_if_liked(self, self.narrowed, widen[0](x)))
+        return (x if identity is None else identity) + self.dropout_layer(out)
+
+    def narrowed(self, hidden: Tensor) -> Tensor:
+        """Activation, its dropout and the second layer: widened tokens (B, N, hidden channels) to (B, N, C)."""
+        widen, narrow, _ = self.layers
+        return narrow(widen[1:](hidden))
 
 
 class TAPSwinBlock(SwinBlock):
@@ -123,6 +143,13 @@ class TAPSwinBlock(SwinBlock):
             qkv_bias=qkv_bias,
             attn_drop_rate=attn_drop_rate,
             proj_drop_rate=drop_rate,
+        )
+        self.ffn = LeanFFN(
+            embed_dims=embed_dims,
+            feedforward_channels=feedforward_channels,
+            ffn_drop=drop_rate,
+            dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate),
+            act_cfg=act_cfg,
         )
         self.dilation_predictor = (
             None
