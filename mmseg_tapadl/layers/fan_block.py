@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from mmseg_tapadl.layers.attention_watch import WatchableAttention
 from mmseg_tapadl.layers.channel_processing import ChannelProcessing
-from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
-from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
+from mmseg_tapadl.layers.token_aware_pooling import pooled_tokens, pooling_or_none
 from mmseg_tapadl.utils.errors import InputError
 
 
@@ -68,11 +67,7 @@ class FANBlock(nn.Module):
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ):
         super().__init__()
-        self.dilation_predictor = (
-            None
-            if num_branches is None
-            else TokenAwareAvgPool(dim, num_branches=num_branches, norm_layer=norm_layer)
-        )
+        self.dilation_predictor = pooling_or_none(dim, num_branches, norm_layer)
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = SelfAttention(dim, num_heads=num_heads, attn_drop_rate=attn_drop_rate)
         self.gamma1 = nn.Parameter(torch.ones(dim))
@@ -83,9 +78,7 @@ class FANBlock(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Maps tokens (B, N, C), which lie on ``grid`` (H, W), to (B, N, C)."""
-        pooled = x
-        if self.dilation_predictor is not None:
-            pooled = to_tokens(self.dilation_predictor(to_grid(x, grid)))
+        pooled = pooled_tokens(self.dilation_predictor, x, grid)
         x = x + self.drop_path(self.gamma1 * self.attn(self.norm1(pooled)))
         return x + self.drop_path(self.gamma2 * self.mlp(self.norm2(x), grid))
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmseg_tapadl.layers.activation_checkpoint import recompute_if_liked
 from mmseg_tapadl.layers.attention_watch import WatchableAttention
 from mmseg_tapadl.layers.position_scaling import position_gain
-from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
+from mmseg_tapadl.layers.token_aware_pooling import pooled_tokens, pooling_or_none
 from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
 
 MLP_RATIO = 4
@@ -125,11 +125,7 @@ class RVTBlock(nn.Module):
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ):
         super().__init__()
-        self.dilation_predictor = (
-            None
-            if num_branches is None
-            else TokenAwareAvgPool(dim, num_branches=num_branches, norm_layer=norm_layer)
-        )
+        self.dilation_predictor = pooling_or_none(dim, num_branches, norm_layer)
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = PositionScaledAttention(dim, num_heads=num_heads, paas_side=paas_side)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
@@ -143,9 +139,7 @@ class RVTBlock(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Maps tokens (B, N, C), which lie on ``grid`` (H, W), to (B, N, C)."""
-        pooled = x
-        if self.dilation_predictor is not None:
-            pooled = to_tokens(self.dilation_predictor(to_grid(x, grid)))
+        pooled = pooled_tokens(self.dilation_predictor, x, grid)
         x = x + self.drop_path(self.attn(self.norm1(pooled), grid))
         return x + self.drop_path(self.mlp(self.norm2(x), grid))
 

@@ -13,8 +13,7 @@ from timm.models.eva import EvaBlock
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool
-from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
+from mmseg_tapadl.layers.token_aware_pooling import TokenAwareAvgPool, pooled_tokens
 from mmseg_tapadl.utils.errors import InputError
 
 
@@ -79,7 +78,7 @@ def place_pooling(block: nn.Module, pooling: nn.Module) -> None:
 def pool_patches(pooling: nn.Module, x: Tensor, grid: tuple[int, int]) -> Tensor:
     """Pools the patches of tokens (B, N, C); the N - rows x columns prefix tokens in front stay as they are."""
     num_prefix = x.shape[1] - grid[0] * grid[1]
-    patches = to_tokens(pooling(to_grid(x[:, num_prefix:], grid)))
+    patches = pooled_tokens(pooling, x[:, num_prefix:], grid)
     return torch.cat((x[:, :num_prefix], patches), dim=1) if num_prefix else patches
 
 

@@ -5,7 +5,7 @@ mean with dilation k, where what lies outside the picture counts as zeros (alway
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mmseg_tapadl.layers.budget import budget_for, even_ranges
+from mmseg_tapadl.layers.token_grid import to_grid, to_tokens
 from mmseg_tapadl.utils.errors import InputError
 
 
@@ -174,3 +175,15 @@ class TokenAwareAvgPool(nn.Module):
 def identity_logit(num_branches: int) -> float:
     """The gap between the logits that gives the identity a weight of 0.9926: 6.0 for 4 branches."""
     return math.log(99 * (num_branches - 1)) + 0.3
+
+
+def pooling_or_none(
+    dim: int, num_branches: int | None, norm_layer: Callable[[int], nn.Module]
+) -> TokenAwareAvgPool | None:
+    """The pooling before a block's attention; ``None`` where ``num_branches`` is."""
+    return None if num_branches is None else TokenAwareAvgPool(dim, num_branches, norm_layer=norm_layer)
+
+
+def pooled_tokens(pooling: nn.Module | None, x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Tokens (B, N, C), which lie on ``grid`` (H, W), as a block's attention reads them; without a pooling as they are."""
+    return x if pooling is None else to_tokens(pooling(to_grid(x, grid)))

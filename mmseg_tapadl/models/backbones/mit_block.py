@@ -12,8 +12,9 @@ from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixFFN
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_tapadl.layers import TokenAwareAvgPool, WatchableAttention, to_grid, to_tokens
+from mmseg_tapadl.layers import WatchableAttention, to_grid, to_tokens
 from mmseg_tapadl.layers.activation_checkpoint import recompute_if_liked
+from mmseg_tapadl.layers.token_aware_pooling import pooled_tokens, pooling_or_none
 
 
 class WatchableEfficientAttention(EfficientMultiheadAttention):
@@ -137,11 +138,7 @@ class MiTBlock(BaseModule):
     ):
         super().__init__()
         drop_path = dict(type='DropPath', drop_prob=drop_path_rate)
-        self.dilation_predictor = (
-            None
-            if num_branches is None
-            else TokenAwareAvgPool(embed_dims, num_branches=num_branches, norm_layer=tap_norm_layer)
-        )
+        self.dilation_predictor = pooling_or_none(embed_dims, num_branches, tap_norm_layer)
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
         self.attn = WatchableEfficientAttention(
             embed_dims=embed_dims,
@@ -164,8 +161,6 @@ class MiTBlock(BaseModule):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Maps tokens (B, N, C), which lie on the grid ``hw_shape`` (H, W), to (B, N, C)."""
-        pooled = x
-        if self.dilation_predictor is not None:
-            pooled = to_tokens(self.dilation_predictor(to_grid(x, hw_shape)))
+        pooled = pooled_tokens(self.dilation_predictor, x, hw_shape)
         x = self.attn(self.norm1(pooled), hw_shape, identity=x)
         return self.ffn(self.norm2(x), hw_shape, identity=x)

@@ -11,8 +11,9 @@ from mmcv.cnn.bricks.transformer import FFN
 from mmseg.models.backbones.swin import SwinBlock, WindowMSA
 from torch import Tensor, nn
 
-from mmseg_tapadl.layers import TokenAwareAvgPool, WatchableAttention, to_grid, to_tokens
+from mmseg_tapadl.layers import WatchableAttention
 from mmseg_tapadl.layers.activation_checkpoint import recompute_if_liked
+from mmseg_tapadl.layers.token_aware_pooling import pooled_tokens, pooling_or_none
 
 
 class WatchableWindowAttention(WindowMSA):
@@ -151,16 +152,10 @@ class TAPSwinBlock(SwinBlock):
             dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate),
             act_cfg=act_cfg,
         )
-        self.dilation_predictor = (
-            None
-            if num_branches is None
-            else TokenAwareAvgPool(embed_dims, num_branches=num_branches, norm_layer=tap_norm_layer)
-        )
+        self.dilation_predictor = pooling_or_none(embed_dims, num_branches, tap_norm_layer)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Maps tokens (B, H * W, C), which lie on the grid ``hw_shape`` (H, W), to (B, H * W, C)."""
-        pooled = x
-        if self.dilation_predictor is not None:
-            pooled = to_tokens(self.dilation_predictor(to_grid(x, hw_shape)))
+        pooled = pooled_tokens(self.dilation_predictor, x, hw_shape)
         x = x + self.attn(self.norm1(pooled), hw_shape)
         return self.ffn(self.norm2(x), identity=x)
