@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmseg_tapadl.layers import AttentionWatch, TokenAwareAvgPool, WatchableAttention
@@ -205,3 +206,25 @@ def test_an_encoder_that_does_not_tell_its_blocks_can_be_frozen_whole_only():
     freeze(resnet, 'encoder')
     resnet.train()
     assert not any(m.training for m in resnet.modules() if isinstance(m, (_BatchNorm, TokenAwareAvgPool)))
+
+
+@pytest.mark.parametrize(('case', 'config'), LAYERED)
+def test_layer_wise_decay_knows_the_layers_of_every_encoder(case, config):
+    model = nn.Module()
+    model.backbone = build(config)
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.1),
+            constructor='EncoderLayerDecayConstructor',
+            paramwise_cfg=dict(decay_rate=0.5),
+        ),
+    )
+    groups = wrapper.optimizer.param_groups
+    rates = {name.removeprefix('backbone.'): group['lr'] for group in groups for name in group['param_names']}
+    top = model.backbone.num_blocks + 1
+    assert rates == {
+        name: 1.0 if '.dilation_predictor.' in name else 0.5 ** (top - model.backbone.block_of(name))
+        for name in trainable(model.backbone)
+    }
+    assert 0.5**top in rates.values()
