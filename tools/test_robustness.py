@@ -65,6 +65,14 @@ def parse_args() -> argparse.Namespace:
         choices=['bgr', 'rgb'],
         help='bgr: as published numbers were made (default); rgb: as the corruptions were meant',
     )
+    parser.add_argument(
+        '--pictures',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='keep small copies of these pictures (the end of their names is enough) for compare_robustness.py; of up to 512 '
+        'pictures all are kept anyway',
+    )
     parser.add_argument('--name', help="the model's name in the report (default: the config's)")
     parser.add_argument('--fresh', action='store_true', help='throw the finished cells in the work dir away')
     add_temperature(parser)
@@ -105,6 +113,7 @@ def measure_model(args: argparse.Namespace) -> None:
         class_map=class_map,
         fresh=args.fresh,
         temperature=args.temperature,
+        pictures=args.pictures,
         name=args.name,
         launcher=args.launcher,
     )
@@ -134,6 +143,7 @@ def measure_config(args: argparse.Namespace) -> None:
         pregenerated=args.pregenerated,
         fresh=args.fresh,
         temperature=args.temperature,
+        pictures=args.pictures,
     )
     measure(config, options, name=args.name, launcher=args.launcher)
 

@@ -45,6 +45,7 @@ def measure(
     class_map: Mapping[str, str | None] | None = None,
     fresh: bool = False,
     temperature: float | str | os.PathLike | None = None,
+    pictures: Sequence[str] = (),
     name: str | None = None,
     launcher: str = 'none',
 ) -> dict:
@@ -55,7 +56,7 @@ def measure(
             (:class:`~mmseg_tapadl.inference.adapters.python_function.PythonFunction`), or any mmseg 1.x config.
         data: What to measure a predictor or function on, as
             :func:`~mmseg_tapadl.datasets.named_data.read_data` takes it. With a config: :class:`SweepOptions`, in
-            place of the arguments up to ``temperature``.
+            place of the arguments up to ``pictures``.
         preset: A key of :data:`~mmseg_tapadl.evaluation.robustness_presets.PRESETS`.
         corruptions: Only these, None for the preset's.
         severities: Only these, None for the preset's.
@@ -67,6 +68,7 @@ def measure(
             spaces, ``_`` and ``-``.
         fresh: Throw the cells of a former sweep away.
         temperature: Of the probabilities, a number or a file of ``tools/calibrate.py``; None: as the model gives them.
+        pictures: Ends of names of pictures of which small copies are kept for comparisons, however many there are.
         name: The model's name in the report; by default the config's, or the predictor's.
         launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
 
@@ -109,6 +111,7 @@ def measure(
             pregenerated=pregenerated,
             fresh=fresh,
             temperature=temperature,
+            pictures=tuple(pictures),
         )
         measured = MeasuredPredictor(predictor, read_data(data), name=name, class_map=class_map)
         if predictor.unknown:

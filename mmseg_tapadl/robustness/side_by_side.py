@@ -8,13 +8,14 @@ from mmseg_tapadl.evaluation.robustness_presets import CLEAN, Cell
 from mmseg_tapadl.robustness.cell_details import DamagedDetails, DetailsFile
 from mmseg_tapadl.robustness.cell_store import details_file
 from mmseg_tapadl.robustness.results import ResultError
+from mmseg_tapadl.robustness.small_pictures import MOST
 from mmseg_tapadl.robustness.small_views import label_uri, picture_uri
 
 _MOST = 12
 RULE = (
-    f'The {_MOST} pictures, over all conditions that are shown, with the largest difference between the best and the worst '
-    'model in the share of right labelled pixels, and those that were asked for. Corruptions are shown at their highest '
-    'measured severity.'
+    f'Of the pictures that every model kept (up to {MOST} are all kept) the {_MOST}, over all conditions that are shown, '
+    'with the largest difference between the best and the worst model in the share of right labelled pixels, and those that '
+    'were asked for. Corruptions are shown at their highest measured severity.'
 )
 
 
@@ -79,7 +80,10 @@ def side_by_side(
                 asked.append(entry)
     for end in named:
         if not any(name.endswith(end) for _, _, name in asked):
-            raise ResultError(f'no picture whose name ends in {end!r} was kept by every model')
+            raise ResultError(
+                f'no picture whose name ends in {end!r} was kept by every model; run tools/test_robustness.py again as before '
+                f'with --pictures {end}: it measures what lacks the picture'
+            )
     worst = sorted((entry for entry in found if entry[0] > 0), key=lambda entry: -entry[0])[:_MOST]
     chosen = [*asked, *(entry for entry in worst if entry not in asked)]
     return [_view(cell, name, folders, models, palette) for _, cell, name in chosen]

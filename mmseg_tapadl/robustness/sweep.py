@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,7 @@ from mmseg_tapadl.robustness.cell_store import CellStore
 from mmseg_tapadl.robustness.measured_model import MeasuredConfig, MeasuredModel
 from mmseg_tapadl.robustness.results import check_defined
 from mmseg_tapadl.robustness.small_pictures import sample_of
-from mmseg_tapadl.utils import InputError
+from mmseg_tapadl.utils import InputError, shown
 from mmseg_tapadl.utils.config_values import digest_of
 from mmseg_tapadl.version import __version__
 
@@ -65,6 +65,7 @@ class SweepOptions:
         pregenerated: A pre-generated Cityscapes-C to read corrupted pictures from, None to make them.
         fresh: Throw the cells of a former sweep away.
         temperature: Of the probabilities, a number or a file of ``tools/calibrate.py``; None: as the model gives them.
+        pictures: Ends of names of pictures of which small copies are kept for comparisons, however many there are.
     """
 
     checkpoint: str | None
@@ -77,6 +78,7 @@ class SweepOptions:
     pregenerated: str | None = None
     fresh: bool = False
     temperature: float | str | os.PathLike | None = None
+    pictures: Sequence[str] = ()
 
     def cells(self) -> list[Cell]:
         """The cells, without the clean one."""
@@ -125,6 +127,23 @@ class Sweep:
     def names(self) -> list[str]:
         """What names each picture, wherever the data set lies."""
         return picture_names(self.clean)
+
+    @cached_property
+    def sample(self) -> frozenset[int]:
+        """Numbers of the pictures of which small copies are kept in any case: a sample, and those that were named.
+
+        Raises:
+            InputError: When no picture has a name that was given.
+        """
+        found = set(sample_of(len(self.clean)))
+        for end in self.options.pictures:
+            named = {index for index, name in enumerate(self.names) if name.endswith(end)}
+            if not named:
+                raise InputError(
+                    f'--pictures {shown(end)}: no picture of the test data has a name that ends so'
+                )
+            found |= named
+        return frozenset(found)
 
     @cached_property
     def conditions(self) -> list[str]:
@@ -187,7 +206,7 @@ class Sweep:
                     void_source=self.model.void_source,
                     conditions=self.conditions if cell == CLEAN else (),
                     names=self.names,
-                    sample=sample_of(len(self.clean)) if cell in self.shown_cells else None,
+                    sample=self.sample if cell in self.shown_cells else None,
                     on_pictures=progress.update,
                 )
                 record = cell_record(cell, result, self.classes, time.perf_counter() - start)
@@ -199,17 +218,21 @@ class Sweep:
                 # Not after all cells: what is missing in one is missing in all.
                 check_defined({cell: record})
                 if is_main_process():
-                    shown = 'undefined' if record['mIoU'] is None else f'{record["mIoU"]:6.2f}'
-                    progress.write(f'{cell.name.replace("_", " "):<22} mIoU {shown}')
+                    score = 'undefined' if record['mIoU'] is None else f'{record["mIoU"]:6.2f}'
+                    progress.write(f'{cell.name.replace("_", " "):<22} mIoU {score}')
+        # In their order, whichever of them had been there.
+        self.records = {cell: self.records[cell] for cell in self.cells}
 
     def _finished(self) -> dict[Cell, dict]:
-        """The records that are there; a cell whose details are gone is measured again."""
+        """The records that are there; a cell whose details are gone, or lack a picture, is measured again."""
         found = {cell: self.store.load(cell) for cell in self.cells}
-        return {
-            cell: record
-            for cell, record in found.items()
-            if record is not None and self.store.details(cell) is not None
-        }
+        return {cell: record for cell, record in found.items() if record is not None and self._detailed(cell)}
+
+    def _detailed(self, cell: Cell) -> bool:
+        details = self.store.details(cell)
+        if details is None or cell not in self.shown_cells:
+            return details is not None
+        return self.sample <= {facts['index'] for facts in details.pictures}
 
     def confidence(self, cell: Cell) -> ConfidenceCounts | None:
         """The counts behind a finished cell's confidence; None where it is not known."""
@@ -252,10 +275,13 @@ def prepare_sweep(model: MeasuredModel | Config, options: SweepOptions) -> Sweep
         check_pregenerated(options.pregenerated, clean, model.config.test_dataloader.dataset, cells)
     temperature = _temperature(model, options)
     store = CellStore(options.work_dir, sweep_identity(model, options, clean, temperature))
+    sweep = Sweep(model=model, options=options, clean=clean, store=store, temperature=temperature)
+    if options.pictures:
+        _ = sweep.sample  # names that nobody has are told before the work dir is taken
     if is_main_process():
         store.open(fresh=options.fresh)
     barrier()
-    return Sweep(model=model, options=options, clean=clean, store=store, temperature=temperature)
+    return sweep
 
 
 def _temperature(model: MeasuredModel, options: SweepOptions) -> Temperature | None:

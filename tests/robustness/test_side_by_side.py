@@ -11,6 +11,8 @@ from mmseg_tapadl.robustness.benchmark import measure
 from mmseg_tapadl.robustness.cell_details import DetailsFile
 from mmseg_tapadl.robustness.compare import write_comparison
 from mmseg_tapadl.robustness.results import ResultError
+from mmseg_tapadl.utils import InputError
+from tests.robustness.conftest import numbers_of
 
 
 @pytest.fixture(scope='module')
@@ -79,3 +81,30 @@ def test_what_cannot_be_shown_is_said_by_name(finished, other, tmp_path):
     with pytest.raises(ResultError, match=r'clean\.zip is damaged'):
         write_comparison(bare, tmp_path / 'p.html')
     assert json.loads((finished / 'robustness.json').read_text())['palette']
+
+
+def test_named_pictures_are_kept_of_any_number_also_afterwards(
+    finished, options, config, monkeypatch, capsys, tmp_path
+):
+    """As if of more than one picture a sample was kept, and one of the worst."""
+    monkeypatch.setattr('mmseg_tapadl.robustness.sweep.sample_of', lambda count: frozenset({0}))
+    monkeypatch.setattr('mmseg_tapadl.robustness.small_pictures.WORST', 1)
+    measure(config, options())
+    work = options().work_dir
+    cells = ('clean', 'gaussian_noise_3', 'fog_3')
+    kept = {name for cell in cells for name in shares(work, cell)}
+    (missing, *_) = [name for name in shares(finished, 'clean') if name not in kept]
+    file = missing.rsplit('/', 1)[-1]
+    files = [str(work / 'robustness.json')] * 2
+    with pytest.raises(ResultError, match=rf'again as before with --pictures {file}'):
+        write_comparison(files, tmp_path / 'p.html', pictures=[file])
+    capsys.readouterr()
+    measure(config, options(pictures=[file]))
+    # The clean cell and each corruption at its highest severity; no number changes.
+    assert 'skipped 2 finished cells of 5, 3 left' in capsys.readouterr().out
+    assert numbers_of(work) == numbers_of(finished)
+    page = write_comparison(files, tmp_path / 'p.html', pictures=[file])[0].read_text()
+    assert page.count(f'{file}</p>') == len(cells)
+    with pytest.raises(InputError, match=r'--pictures nowhere\.png: no picture of the test data'):
+        measure(config, options(work_dir=tmp_path / 'no', pictures=['nowhere.png']))
+    assert not (tmp_path / 'no').exists()
