@@ -38,6 +38,7 @@ variants = dict(
     adl_001=_adl(0.01),
     adl_01=_adl(0.1),
     adl_1=_adl(1.0),
+    adl_1_warm=_adl(1.0, warmup_iters=250),
     adl_01_late=_adl(0.1, layers=[6, 7, 8, 9, 10, 11]),
     tapadl_01={**_tap, **_adl(0.1)},
 )

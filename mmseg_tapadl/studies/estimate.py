@@ -35,7 +35,7 @@ class Estimate:
         self._threads = threads
         # (variant, step) -> seconds, brought to today's threads.
         self._known: dict[tuple[str, str], list[float]] = {}
-        for run in plan.runs:
+        for run in plan.known:
             for step in plan.steps:
                 self.learn(run, step)
 
@@ -67,7 +67,7 @@ class Estimate:
 
         Args:
             run: The run.
-            running: The step that runs now, and for how many seconds it has.
+            running: The step that runs now, and the seconds spent in it, those of former calls too.
         """
         total = 0.0
         max_iters = self._plan.variants[run.variant].max_iters
@@ -76,14 +76,8 @@ class Estimate:
                 continue
             share = fraction_of(step, run, max_iters)
             whole = self.of(run, step)
-            if (
-                whole is None
-                and running is not None
-                and running[0].name == step.name
-                and share > _TELLING_SHARE
-            ):
-                spent = running[1] + run.step(step.name).seconds
-                whole = spent / share
+            if whole is None and running is not None and running[0] == step and share > _TELLING_SHARE:
+                whole = running[1] / share
             if whole is None:
                 return None
             total += whole * (1.0 - share)

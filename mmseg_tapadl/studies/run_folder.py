@@ -1,5 +1,6 @@
 """The folder of one run of a study: whose it is, how far it is, and that nobody else is at it."""
 
+import errno
 import fcntl
 import json
 import re
@@ -17,6 +18,7 @@ _STATE_FILE = 'state.json'
 _FAILURE_FILE = 'failed.json'
 _LOCK_FILE = 'lock'
 _SHOWN = 4
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _WORDS = {
     'sources': 'other sources of mmseg_tapadl/',
     'versions': 'other library versions',
@@ -85,7 +87,9 @@ class RunFolder:
         identity = read_object(self.path / IDENTITY_FILE)
         if identity is not None:
             _compare(self.path, identity, self.identity)
-        elif self.path.is_dir() and any(entry.name != _LOCK_FILE for entry in self.path.iterdir()):
+        elif self.path.is_dir() and any(
+            entry.name not in (_LOCK_FILE, _FAILURE_FILE) for entry in self.path.iterdir()
+        ):
             raise StudyMismatch(
                 f'{self.path} holds files that no run of a study wrote; give another --work-dir'
             )
@@ -103,6 +107,10 @@ class RunFolder:
         except BlockingIOError:
             lock.close()
             return False
+        except OSError as error:
+            # Some network mounts lock nothing: then it is for the caller not to start the same study twice.
+            if error.errno not in _NO_LOCKS:
+                raise
         self._lock = lock
         if not (self.path / IDENTITY_FILE).exists():
             write_json(self.path / IDENTITY_FILE, self.identity)

@@ -170,7 +170,7 @@ class _Progress:
             share = fraction_of(one.step, one.run, self._plan.variants[one.run.variant].max_iters)
             parts.append(f'{one.run.name} {one.step.name} {100 * share:.0f} %')
         left: list[float | None] = [
-            self._estimate.left_of(one.run, running=(one.step, one.seconds)) for one in active
+            self._estimate.left_of(one.run, running=(one.step, one.before + one.seconds)) for one in active
         ]
         left += [self._estimate.left_of(run) for run in waiting]
         seconds = self._estimate.span(left)

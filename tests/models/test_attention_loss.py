@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import ExponentialMovingAverage
 from mmseg.registry import MODELS
 from torch import nn
@@ -272,3 +273,21 @@ def test_an_averaged_copy_of_the_model_has_a_loss_of_its_own():
     with torch.no_grad():
         value = average.loss(*batch(1))['loss_adl']
         torch.testing.assert_close(value, model.train().loss(*batch(1))['loss_adl'], rtol=1e-5, atol=1e-6)
+
+
+def test_the_weight_rises_over_the_first_iterations_of_a_run():
+    similarities = [torch.tensor([0.5, 0.5])]
+    loss = AttentionDiversificationLoss(loss_weight=2.0, warmup_iters=4)
+    run = MessageHub.get_instance('a run of the warm-up')
+    values = []
+    for iteration in range(6):
+        run.update_info('iter', iteration)
+        values.append(float(loss(similarities)))
+    assert values == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    # By the run's own count: what goes on from iteration 1 has its weight at once.
+    run.update_info('iter', 1)
+    assert float(AttentionDiversificationLoss(loss_weight=2.0, warmup_iters=4)(similarities)) == 0.5
+    run.pop_info('iter')
+    assert float(loss(similarities)) == 1.0  # outside a run
+    with pytest.raises(InputError, match='warmup_iters=-1'):
+        AttentionDiversificationLoss(warmup_iters=-1)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -26,9 +27,12 @@ class AttentionDiversificationLoss(nn.Module):
         loss_weight: lambda.
         layers: Which of the encoder's attentions to watch, by position, negative from the end; ``None``
             watches all.
+        warmup_iters: Over so many iterations of a run the weight rises evenly from ``loss_weight / warmup_iters`` to
+            ``loss_weight`` (not of the paper: for an encoder that was pretrained without this loss). It goes by the run's
+            own count, so that a run that goes on has the same weights; outside a run the weight is whole.
 
     Raises:
-        InputError: A threshold that is not positive and finite.
+        InputError: A threshold that is not positive and finite, a number of iterations that is not a whole one from 0.
     """
 
     def __init__(
@@ -36,13 +40,25 @@ class AttentionDiversificationLoss(nn.Module):
         threshold: float = 2.0,
         loss_weight: float = 1.0,
         layers: Sequence[int] | None = None,
+        warmup_iters: int = 0,
     ):
         super().__init__()
         if not 0 < threshold < float('inf'):
             raise InputError(f'threshold={threshold}: it must be above 0 and finite')
+        if isinstance(warmup_iters, bool) or not isinstance(warmup_iters, int) or warmup_iters < 0:
+            raise InputError(f'warmup_iters={warmup_iters!r}: it must be a whole number, 0 or more')
         self.threshold = threshold
         self.loss_weight = loss_weight
         self.layers = layers
+        self.warmup_iters = warmup_iters
+
+    @property
+    def weight(self) -> float:
+        """The weight in this iteration."""
+        iteration = MessageHub.get_current_instance().get_info('iter') if self.warmup_iters else None
+        if iteration is None:
+            return self.loss_weight
+        return self.loss_weight * min(1.0, (iteration + 1) / self.warmup_iters)
 
     def watch(self, encoder: nn.Module) -> AttentionWatch:
         """Arms the encoder's attention for this loss.
@@ -74,4 +90,4 @@ class AttentionDiversificationLoss(nn.Module):
             raise InputError(
                 'loss_attention: no attention was watched in this forward pass; in evaluation mode none is'
             )
-        return self.loss_weight * torch.stack([similarity.mean() for similarity in similarities]).mean()
+        return self.weight * torch.stack([similarity.mean() for similarity in similarities]).mean()
