@@ -35,10 +35,12 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
+from timm.layers import is_exporting
 from torch import Tensor
 
 from mmseg_tapadl.layers.attention_blocks import AttentionOptions, BlockPlan, statistics_dtype
 from mmseg_tapadl.layers.blockwise_attention import BlockwiseAttention
+from mmseg_tapadl.layers.compiled_attention import compiled_attention
 from mmseg_tapadl.layers.score_terms import RowGain, as_score_tensor
 
 Gain: TypeAlias = Tensor | Callable[[slice], Tensor]
@@ -120,8 +122,11 @@ def blockwise_attention(
         row_gain = RowGain(gain, q, k.shape[2])
         parameters = row_gain.parameters(slice(0, BlockPlan(q, k.shape[2]).rows_at_once))
         gain = None
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if torch.compiler.is_compiling() and not is_exporting() and row_gain is None:
+        return compiled_attention(q, k, v, bias, gain, scale, threshold, num_prefix)[:2]
     options = AttentionOptions(
-        scale=q.shape[-1] ** -0.5 if scale is None else scale,
+        scale=scale,
         threshold=threshold,
         num_prefix=num_prefix,
         row_gain=row_gain,

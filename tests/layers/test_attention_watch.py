@@ -358,7 +358,7 @@ def test_it_compiles_without_a_graph_break():
     layer = Layer()
     watch = AttentionWatch(layer, threshold=1.2)
     torch.compiler.reset()
-    inputs = random_attention_inputs(2, 2, 9, 11, 4)
+    inputs = random_attention_inputs(1, 2, 9, 11, 4)
     results = []
     for function in (torch.compile(layer, backend='eager', fullgraph=True), layer):
         layer.zero_grad()
