@@ -129,7 +129,7 @@ def _check_target(out: Path, sources: Sequence[str | os.PathLike | None]) -> Non
 
 def _check_sizes_are_free(backbone: Mapping[str, Any]) -> None:
     kind = backbone.get('type')
-    encoder = MODELS.get(kind) if isinstance(kind, str) else kind
+    encoder: Any = MODELS.get(kind) if isinstance(kind, str) else kind
     for name in (base.__name__ for base in getattr(encoder, '__mro__', ())):
         if name in STATIC_ONLY:
             raise InputError(

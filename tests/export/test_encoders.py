@@ -49,11 +49,9 @@ ENCODERS = {
         dict(type='FastSegformerHead', in_channels=[8, 16], in_index=[0, 1], channels=16),
     ),
     'RVT': (
-        dict(type='RVT', out_indices=(0, 1, 2), arch=dict(
-            embed_dims=(16, 32), depths=(2, 1), num_heads=(2, 4), feature_blocks=(0, 1, 2), paas_blocks=(0, 1),
-            paas_side=4)),
-        dict(type='FCNHead', num_convs=0, concat_input=False, input_transform='resize_concat', in_index=[0, 1, 2],
-             in_channels=[16, 16, 32], channels=64),
+        dict(type='RVT', out_indices=(0,), arch=dict(
+            embed_dims=(8,), depths=(1,), num_heads=(2,), feature_blocks=(0,), paas_blocks=(0,), paas_side=3)),
+        dict(LINEAR, in_index=[0], in_channels=[8], channels=8),
     ),
 }  # fmt: skip
 
