@@ -133,7 +133,7 @@ def _check_sizes_are_free(backbone: Mapping[str, Any]) -> None:
     for name in (base.__name__ for base in getattr(encoder, '__mro__', ())):
         if name in STATIC_ONLY:
             raise InputError(
-                f'{encoder.__name__} cannot be exported for any size ({STATIC_ONLY[name]}): leave --dynamic out, and export a '
+                f'{getattr(encoder, "__name__", kind)} cannot be exported for any size ({STATIC_ONLY[name]}): leave --dynamic out, and export a '
                 'file for each size'
             )
 
