@@ -25,6 +25,7 @@ from mmseg_tapadl.engine.layer_decay import with_own_constructor
 from mmseg_tapadl.engine.run_state import bare_model, classes_of, is_resuming
 from mmseg_tapadl.engine.unusable_values import refuse_unusable
 from mmseg_tapadl.models.released_weights import converted_if_released
+from mmseg_tapadl.models.segmentors.attention_encoder_decoder import check_normalisation
 from mmseg_tapadl.models.segmentors.frozen_encoder import freeze_encoder
 from mmseg_tapadl.utils import InputError, NotFiniteError, RunStopped
 
@@ -67,6 +68,7 @@ class TrustedRunner(Runner):
 
     def build_model(self, model: Any) -> torch.nn.Module:
         """Builds the model; for a training, with the parts of its encoder frozen that the config names under ``freeze``."""
+        check_normalisation(model)
         built = super().build_model(model)
         if self.cfg.get('freeze') is not None and self.cfg.get('train_dataloader') is not None:
             freeze_encoder(built, self.cfg['freeze'])

@@ -15,6 +15,7 @@ from torch import nn
 import mmseg_tapadl.register  # noqa: F401
 from mmseg_tapadl.layers import AttentionWatch, TokenAwareAvgPool, WatchableAttention
 from mmseg_tapadl.models import TimmViT
+from mmseg_tapadl.models.segmentors.attention_encoder_decoder import check_normalisation
 from mmseg_tapadl.utils import InputError
 from tests.models.builders import batch, build_segmentor, total
 
@@ -267,7 +268,7 @@ def test_pictures_are_normalised_as_the_weights_expect():
         (dict(backbone=dict(type='FAN', arch='tiny_hybrid')), 'FAN does not know'),
         (
             dict(backbone=dict(type='TimmViT', model=SMALL, frozen=True), loss_attention=dict(type='AttentionDiversificationLoss')),
-            'loss_attention',
+            r'loss_attention: all weights of TimmViT are frozen.* with frozen=True give tap=dict\(num_branches=4\)',
         ),
         (
             dict(backbone=dict(type='TimmViT', model=SMALL, attn_drop_rate=0.1), loss_attention=dict(type='AttentionDiversificationLoss')),
@@ -299,6 +300,20 @@ def test_another_normalisation_than_the_weights_is_told(told):
         )
     )
     assert f"the weights of '{SMALL}' expect RGB with mean=[127.5, 127.5, 127.5]" in ''.join(told)
+
+
+def test_it_is_told_of_any_other_segmentor_too(told):
+    plain = segmentor(type='EncoderDecoder')
+    with pytest.raises(
+        InputError, match=r"data_preprocessor\.mean='encoder': EncoderDecoder does not ask its encoder"
+    ):
+        check_normalisation(plain)
+    numbers = dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True)
+    for passing in (dict(plain, data_preprocessor=numbers), segmentor(), dict(type='SegTTAModel')):
+        check_normalisation(passing)
+    assert 'expect RGB' not in ''.join(told)
+    check_normalisation(dict(plain, data_preprocessor=dict(numbers, mean=[0.0] * 3)))
+    assert f"the weights of '{SMALL}' expect RGB" in ''.join(told)
 
 
 def test_a_final_norm_that_the_model_does_not_have_is_told(told):

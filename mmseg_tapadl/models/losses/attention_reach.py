@@ -33,8 +33,13 @@ def require_reach_when_built(encoder: nn.Module, watch: AttentionWatch) -> None:
         return
     name = type(encoder).__name__
     if not any(trainable):
+        tap = (
+            'with frozen=True give tap=dict(num_branches=4), which trains, or '
+            if getattr(encoder, 'frozen', False)
+            else ''
+        )
         raise InputError(
-            f'loss_attention: all weights of {name} are frozen, so it would be a constant: {REMEDY}'
+            f'loss_attention: all weights of {name} are frozen, so it would be a constant: {tap}{REMEDY}'
         )
     similarities = trial_pass(encoder, watch)
     if similarities is not None and not any(s.requires_grad for s in similarities):

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from mmseg_tapadl.layers import AttentionWatch
 from mmseg_tapadl.models.losses.attention_reach import require_reach_in_training
-from mmseg_tapadl.models.segmentors.encoder_normalisation import with_encoder_numbers
+from mmseg_tapadl.models.segmentors.encoder_normalisation import FROM_ENCODER, with_encoder_numbers
 from mmseg_tapadl.models.segmentors.sliding_window import SlidingWindowMixin
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
+from mmseg_tapadl.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -69,3 +70,28 @@ class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
         require_reach_in_training(self.attention_watch, similarities)
         losses['loss_adl'] = self.loss_attention(similarities)
         return losses
+
+
+def check_normalisation(model: Any) -> None:
+    """Says of any other segmentor, before it is built, where its pictures are normalised otherwise than its weights expect.
+
+    Args:
+        model: Config of a segmentor; anything else passes. :class:`AttentionEncoderDecoder` says it by itself.
+
+    Raises:
+        InputError: ``mean='encoder'`` or ``std='encoder'``, which no other segmentor fills in.
+    """
+    if not isinstance(model, Mapping) or not isinstance(model.get('backbone'), Mapping):
+        return
+    cls = MODELS.get(model['type']) if isinstance(model.get('type'), str) else model.get('type')
+    if cls is None or issubclass(cls, AttentionEncoderDecoder):
+        return
+    preprocessor = model.get('data_preprocessor') or {}
+    for key in ('mean', 'std'):
+        if isinstance(preprocessor, Mapping) and preprocessor.get(key) == FROM_ENCODER:
+            raise InputError(
+                f"data_preprocessor.{key}='{FROM_ENCODER}': {cls.__name__} does not ask its encoder; write "
+                "model.type='AttentionEncoderDecoder', which without loss_attention is an EncoderDecoder, or three numbers"
+            )
+    if isinstance(preprocessor, Mapping):
+        with_encoder_numbers(preprocessor, model['backbone'])
