@@ -31,6 +31,10 @@ class Region:
     height: int
     width: int
 
+    def part_of(self, pictures: Tensor) -> Tensor:
+        """What it is of pictures (..., rows, columns)."""
+        return pictures[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
     def holds(self, x: float, y: float) -> bool:
         """Whether a pixel lies in it."""
         return self.left <= x < self.left + self.width and self.top <= y < self.top + self.height
@@ -41,7 +45,7 @@ class Passage:
     """One picture's way through a segmentor.
 
     Attributes:
-        sample: What the segmentor predicted and the data set knows.
+        sample: What the segmentor predicted and the data set knows; ``None`` where nothing was predicted.
         regions: What each pass of the encoder saw, one for each picture of a pass, in order.
         attentions: How many attentions each pass had.
     """
@@ -94,17 +98,26 @@ class AnalysedModel:
         return self.model.data_preprocessor(pseudo_collate([packed]), False)
 
     @torch.no_grad()
-    def passage(self, prepared: dict[str, Any], hear: Callable[[HeardAttention], None]) -> Passage:
+    def passage(
+        self, prepared: dict[str, Any], hear: Callable[[HeardAttention], None], *, predicts: bool = True
+    ) -> Passage:
         """Labels one picture exactly as without listening, and hands over each attention that it passes.
 
         Args:
             prepared: Of :meth:`prepare`.
             hear: Gets each attention, once for each pass of the encoder.
+            predicts: Whether the picture is labelled; otherwise it passes the encoder alone, in less time and memory.
         """
         listener = AttentionListener(self.encoder, hear)
+        regions = self.regions(prepared)
+        sample = None
         with listener.listening():
-            (sample,) = self.model(**prepared, mode='predict')
-        return Passage(sample, self.regions(prepared), listener.passes)
+            if predicts or self.encoder is self.model:
+                (sample,) = self.model(**prepared, mode='predict')
+            else:
+                for region in regions:
+                    self.encoder(region.part_of(prepared['inputs']))
+        return Passage(sample, regions, listener.passes)
 
     def regions(self, prepared: dict[str, Any]) -> list[Region]:
         """What the encoder's passes see of a prepared picture: all of it, or window by window."""
@@ -132,6 +145,4 @@ def region_of_point(regions: list[Region], x: float, y: float) -> int:
 
 def seen_picture(packed: dict[str, Any], region: Region) -> Tensor:
     """The picture (h, w, 3), BGR, as the model sees it in a region."""
-    inputs = packed['inputs']
-    part = inputs[:, region.top : region.top + region.height, region.left : region.left + region.width]
-    return part.permute(1, 2, 0)
+    return region.part_of(packed['inputs']).permute(1, 2, 0)

@@ -15,6 +15,7 @@ from mmseg_tapadl.analysis.heat_pictures import (
     heads_uri,
     heat_uri,
     picture_uri,
+    pooled,
     scale_stops,
 )
 from mmseg_tapadl.analysis.layer_charts import LayerLine, histogram_panel, layer_panel, legend_line
@@ -26,6 +27,11 @@ from mmseg_tapadl.robustness.charts import COLOURS
 from mmseg_tapadl.robustness.report import render
 from mmseg_tapadl.utils import atomic_write, shown
 
+MOST_CHARACTERS = 4_900_000
+"""Of the page: 5 MB."""
+DETAILS = (1, 2, 3, 4)
+PICTURE_WIDTH = 800
+SMALL_MAP = 64
 LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 PANELS = {
     'similarity': ('Redundancy: the ADL value', 'How much the tokens look at the same few keys, 0 to 1.'),
@@ -66,8 +72,27 @@ def write_page(
         {**model, 'letter': LETTERS[number % len(LETTERS)], 'colour': COLOURS[number % len(COLOURS)]}
         for number, model in enumerate(content['models'])
     ]
+    page = ''
+    for detail in DETAILS:
+        page = render_page(content, models, maps, shown_cell, heads, detail)
+        if len(page) <= MOST_CHARACTERS:
+            break
+    with atomic_write(path, 'w', encoding='utf-8') as file:
+        file.write(page)
+    return Path(path)
+
+
+def render_page(
+    content: dict[str, Any],
+    models: Sequence[dict[str, Any]],
+    maps: Sequence[Sequence[PictureResult]],
+    shown_cell: Cell | None,
+    heads: Sequence[int] | None,
+    detail: int,
+) -> str:
+    """The page with its maps averaged over ``detail`` x ``detail`` cells."""
     cell = None if shown_cell is None else shown_cell.name
-    page = render(
+    return render(
         'attention.html.j2',
         package='mmseg_tapadl.analysis',
         content=content,
@@ -77,7 +102,7 @@ def write_page(
         panels=list(panels_of(models, cell)),
         stability=stability_of(models, content['cells']),
         pictures=[
-            picture_view(number, same, models, shown_cell, heads)
+            picture_view(number, same, models, shown_cell, heads, detail)
             for number, same in enumerate(zip(*maps, strict=True))
         ],
         octaves=OCTAVES,
@@ -85,9 +110,6 @@ def write_page(
         branch_colours=BRANCH_COLOURS,
         number=as_text,
     )
-    with atomic_write(path, 'w', encoding='utf-8') as file:
-        file.write(page)
-    return Path(path)
 
 
 def as_text(value: float | None, digits: int = 3) -> str:
@@ -187,6 +209,7 @@ def picture_view(
     models: Sequence[dict[str, Any]],
     shown_cell: Cell | None,
     heads: Sequence[int] | None,
+    detail: int,
 ) -> dict[str, Any]:
     """All that is shown of one picture: the picture itself, and the maps of each model."""
     conditions = [CLEAN, *([] if shown_cell is None else [shown_cell])]
@@ -200,7 +223,7 @@ def picture_view(
         'backgrounds': [
             {
                 'key': f'p{number}{place}',
-                'uri': picture_uri(same[0].maps[condition].picture),
+                'uri': picture_uri(same[0].maps[condition].picture, PICTURE_WIDTH // detail),
                 'name': condition.name.replace('_', ' '),
                 'miou': same[0].miou[condition],
             }
@@ -217,6 +240,9 @@ def picture_view(
                             for condition in conditions
                         ],
                         heads,
+                        # The last layer is that of the paper's figures.
+                        detail * (1 if position == len(result.maps[CLEAN].layers) - 1 else 2),
+                        detail,
                     )
                     for position in range(len(result.maps[CLEAN].layers))
                 ],
@@ -227,9 +253,13 @@ def picture_view(
 
 
 def layer_view(
-    number: int, maps: Sequence[tuple[Cell, PictureMaps, LayerMaps]], heads: Sequence[int] | None
+    number: int,
+    maps: Sequence[tuple[Cell, PictureMaps, LayerMaps]],
+    heads: Sequence[int] | None,
+    map_side: int,
+    look_side: int,
 ) -> dict[str, Any]:
-    """The tiles of one layer, clean first."""
+    """The tiles of one layer, clean first; maps are averaged over cells of so many cells along their side."""
     layer = maps[0][2].layer
     view: dict[str, Any] = {
         'layer': layer,
@@ -245,11 +275,12 @@ def layer_view(
         key = f'p{number}{place}'
         size = picture.picture.shape[:2]
         look = own.look.astype(np.float32).mean(0)
-        box = cells_box(own.mean.shape, own.stride, size)
+        cells = pooled(own.mean, look_side).shape
+        box = cells_box(cells, own.stride * look_side, size)
         view['looks'].append(
             {
                 'key': key,
-                'uri': heat_uri(look, overlay=True),
+                'uri': heat_uri(pooled(look, look_side), overlay=True),
                 'label': f'{words}: where the point looks. {strongest(look, own.stride)}',
                 **box,
             }
@@ -257,15 +288,24 @@ def layer_view(
         view['means'].append(
             {
                 'key': key,
-                'uri': heat_uri(own.mean, overlay=True),
+                'uri': heat_uri(pooled(own.mean, look_side), overlay=True),
                 'label': f'{words}: where all tokens look on average. {strongest(own.mean, own.stride)}',
                 **box,
             }
         )
-        view['maps'].append({'uri': heat_uri(own.coarse[0]), 'label': f'{words}: {map_words(own.coarse[0])}'})
+        view['maps'].append(
+            {
+                'uri': heat_uri(pooled_map(own.coarse[0], map_side)),
+                'label': f'{words}: {map_words(own.coarse[0])}',
+            }
+        )
         view['heads'].append(
             [
-                {'head': head, 'uri': heat_uri(one), 'label': f'{words}, head {head}: {map_words(one)}'}
+                {
+                    'head': head,
+                    'uri': heat_uri(pooled_map(one, map_side)),
+                    'label': f'{words}, head {head}: {map_words(one)}',
+                }
                 for head, one in enumerate(own.coarse[1:])
                 if heads is None or head in heads
             ]
@@ -291,6 +331,11 @@ def layer_view(
                 }
             )
     return view
+
+
+def pooled_map(values: np.ndarray, side: int) -> np.ndarray:
+    """An N x N map averaged over cells; a small one stays as it is."""
+    return pooled(values.astype(np.float64), side) if min(values.shape) > SMALL_MAP else values
 
 
 def cells_box(cells: tuple[int, ...], stride: int, size: tuple[int, ...]) -> dict[str, float]:

@@ -135,14 +135,20 @@ def report_attention(
     found: list[list[PictureResult]] = []
     entries: list[dict[str, Any]] = []
     names = distinct_names([Path(files.config.filename or 'model').stem for files in models])
-    surveys: list[list[dict[str, Any]]] = []
+    plans: list[Plan] = []
+    if len(models) > 1:  # each is looked at before any is measured
+        for files, name in zip(models, names, strict=True):
+            model = AnalysedModel(files.config, files.checkpoint, name=name, device=options.device)
+            plans.append(plan_for(model, pictures_of(files.config, options), options, surveys=True))
+            check_same_grids([plan.facts for plan in plans], names)
     if options.cells:
         warm_up(tuple(cell.corruption for cell in options.cells))
-    for files, name in zip(models, names, strict=True):
+    for number, (files, name) in enumerate(zip(models, names, strict=True)):
         config = files.config
         pictures = pictures_of(config, options)
         model = AnalysedModel(config, files.checkpoint, name=name, device=options.device)
-        request = request_for(model, pictures, options, surveys, names, say, compares=len(models) > 1)
+        plan = plans[number] if plans else plan_for(model, pictures, options)
+        request = request_for(model, pictures, options, plan, say)
         results = measure(model, pictures, request)
         found.append(results)
         drops = drops_of(results)
@@ -157,13 +163,13 @@ def report_attention(
                     {
                         'path': shown(result.path),
                         'mIoU': {cell.name: value for cell, value in result.miou.items()},
-                        'drop': None if drops is None or np.isnan(drops[number]) else drops[number],
+                        'drop': None if drops is None or np.isnan(drops[place]) else drops[place],
                     }
-                    for number, result in enumerate(results)
+                    for place, result in enumerate(results)
                 ],
             }
         )
-        del model
+        del model  # before the next is built
         gc.collect()
     content = {
         'models': entries,
@@ -207,17 +213,55 @@ def pictures_of(config: Config, options: ReportOptions) -> Pictures:
     return FilePictures(config, list(dict.fromkeys(map(os.fspath, paths))))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What of a model is measured.
+
+    Attributes:
+        layers: Numbers of its attentions; ``None``: all.
+        last: Number of the last of them.
+        facts: Of each of them (see :class:`LayerValues`), where they were looked at.
+    """
+
+    layers: list[int] | None
+    last: int
+    facts: list[dict[str, Any]]
+
+
+def plan_for(
+    model: AnalysedModel, pictures: Pictures, options: ReportOptions, *, surveys: bool = False
+) -> Plan:
+    """Compares the choice of layers and heads with what the first picture passes.
+
+    Args:
+        model: The model.
+        pictures: As its pipeline brings them to it.
+        options: What to report on.
+        surveys: Whether the first picture is passed also where nothing was chosen.
+
+    Raises:
+        InputError: A layer or a head that there is not.
+    """
+    if options.layers is None and options.heads is None and not surveys:
+        attentions = sum(isinstance(module, WatchableAttention) for module in model.encoder.modules())
+        return Plan(None, attentions - 1, [])
+    facts = survey(model, pictures)
+    layers = None
+    if options.layers is not None:
+        layers = sorted(chosen_positions(options.layers, len(facts), type(model.encoder).__name__))
+        facts = [facts[layer] for layer in layers]
+    check_heads(facts, options.heads or (), model.name)
+    return Plan(layers, facts[-1]['layer'], facts)
+
+
 def request_for(
     model: AnalysedModel,
     pictures: Pictures,
     options: ReportOptions,
-    surveys: list[list[dict[str, Any]]],
-    names: Sequence[str],
+    plan: Plan,
     say: Callable[[str], None],
-    *,
-    compares: bool,
 ) -> Request:
-    """What is asked of each picture, after the choices were compared with the model."""
+    """What is asked of each picture, after the data set was compared with the model."""
     ignore_index = 255
     if isinstance(pictures, DataPictures):
         for note in check_agreement(
@@ -225,26 +269,13 @@ def request_for(
         ):
             say(note)
         ignore_index = scored_void(pictures.config)
-    layers = None
-    last = sum(isinstance(module, WatchableAttention) for module in model.encoder.modules()) - 1
-    if options.layers is not None or options.heads is not None or compares:
-        facts = survey(model, pictures)
-        last = len(facts) - 1
-        if options.layers is not None:
-            layers = sorted(chosen_positions(options.layers, len(facts), type(model.encoder).__name__))
-            facts = [facts[layer] for layer in layers]
-            last = layers[-1]
-        check_heads(facts, options.heads or (), model.name)
-        surveys.append(facts)
-        if compares:
-            check_same_grids(surveys, names)
     return Request(
         cells=options.cells,
-        layers=layers,
+        layers=plan.layers,
         ignore_index=ignore_index,
         point=options.point,
         shown_cell=options.shown_cell,
-        last=last,
+        last=plan.last,
     )
 
 

@@ -69,14 +69,15 @@ class AttentionListener:
         self._names = {module: name for name, module in self.encoder.named_modules()}
         with ExitStack() as stack:
             stack.enter_context(observed(self.encoder, self._heard))
-            stack.callback(self.encoder.register_forward_pre_hook(self._entered).remove)
+            hook = self.encoder.register_forward_pre_hook(self._entered, with_kwargs=True)
+            stack.callback(hook.remove)
             for module in self.encoder.modules():
                 if isinstance(module, TokenAwareAvgPool):
                     stack.callback(module.proj.register_forward_hook(self._weighed).remove)
             yield self
 
-    def _entered(self, encoder: nn.Module, inputs: tuple[Any, ...]) -> None:
-        picture = inputs[0]
+    def _entered(self, encoder: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        picture = next(x for x in (*inputs, *named.values()) if isinstance(x, Tensor))
         self._pictures, self._size = picture.shape[0], tuple(picture.shape[-2:])
         self._weights = None
         self.passes.append(0)
@@ -85,6 +86,9 @@ class AttentionListener:
         self._weights = torch.softmax(logits.detach(), dim=1)
 
     def _heard(self, attention: WatchableAttention, inputs: AttentionInputs) -> None:
+        if not self.passes:  # the encoder's ``forward`` was called by itself
+            self.passes.append(0)
+            self._pictures = inputs.q.shape[0]
         number = self.passes[-1]
         self.passes[-1] += 1
         # TAP pools right before the attention that it belongs to.

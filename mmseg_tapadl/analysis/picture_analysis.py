@@ -84,7 +84,8 @@ def analyse_picture(
         ear = PictureEar(
             model, request.layers, keeps=cell == CLEAN and bool(request.cells), clean=clean_ear, also=maker
         )
-        passage = model.passage(prepared, ear)
+        # Without labels no prediction is scored, so none is made.
+        passage = model.passage(prepared, ear, predicts='gt_sem_seg' in packed['data_samples'])
         if cell == CLEAN:
             clean_ear = ear
             check_passage(passage, model, result.path)
@@ -105,7 +106,7 @@ def survey(model: AnalysedModel, pictures: Pictures) -> list[dict[str, Any]]:
         places = places_of(model.encoder, heard.name, heard.inputs, pictures=heard.pictures, size=heard.size)
         found.setdefault(heard.number, facts_of(heard, places))
 
-    passage = model.passage(model.prepare(pictures.sample(0, CLEAN)), hear)
+    passage = model.passage(model.prepare(pictures.sample(0, CLEAN)), hear, predicts=False)
     check_passage(passage, model, pictures.paths[0])
     return [found[number] for number in sorted(found)]
 
@@ -149,12 +150,13 @@ def point_in(packed: dict[str, Any], point: tuple[float, float] | None, path: st
     return (point[0] + 0.5) * seen_width / width, (point[1] + 0.5) * seen_height / height
 
 
-def labels_of(passage: Passage, model: AnalysedModel, ignore_index: int) -> tuple[Tensor, float | None]:
-    """Class ids (H, W), -1 where none counts, and the picture's mIoU in percent; without labels what was predicted."""
-    sample = passage.sample.to_dict()
-    if 'gt_sem_seg' not in sample:
-        return sample['pred_sem_seg']['data'][0].long(), None
-    predicted, labelled, source = labels_of_sample(sample)
+def labels_of(
+    passage: Passage, model: AnalysedModel, ignore_index: int
+) -> tuple[Tensor | None, float | None]:
+    """Labels (H, W), -1 where none counts, and the picture's mIoU in percent; ``None`` where there are none."""
+    if passage.sample is None or 'gt_sem_seg' not in passage.sample:
+        return None, None
+    predicted, labelled, source = labels_of_sample(passage.sample.to_dict())
     counts = class_counts(
         predicted, labelled, num_classes=len(model.classes), ignore_index=ignore_index, source=source
     )

@@ -113,10 +113,24 @@ def test_the_scale_is_that_of_powers_of_two():
 def test_heads_stand_side_by_side():
     maps = np.ones((3, 4, 70)) * np.array([1.0, 8.0, 64.0])[:, None, None]
     image = np.asarray(read(heads_uri(maps)))
-    assert image.shape == (2, 3 * 24 + 2)  # cells of 3 x 3
-    assert image[0, [0, 25, 50]].tolist() == [0, LEVELS // 2, LEVELS]
+    assert image.shape == (2, 3 * 24 + 2, 3)  # cells of 3 x 3
+    assert image[0, [0, 25, 50]].tolist() == ramp()[[0, LEVELS // 2, LEVELS]].tolist()
     assert pooled(np.arange(6.0).reshape(2, 3), 2).tolist() == [[2.0, 3.5]]
-    assert np.asarray(read(branch_uri(np.array([[0, 1], [6, 3]])))).tolist() == [[0, 1], [0, 3]]
+    branches = np.asarray(read(branch_uri(np.array([[0, 1], [6, 3]]))).convert('RGBA'))
+    assert branches[0, 0].tolist() == branches[1, 0].tolist() == [0x00, 0x72, 0xB2, 170]
+    assert len(np.unique(branches.reshape(-1, 4), axis=0)) == 3
+
+
+def test_a_page_too_large_is_drawn_in_less_detail(page, report, pictures, tmp_path, monkeypatch):
+    import mmseg_tapadl.analysis.attention_page as module
+
+    report('fan', images=pictures[:2], corruptions=['fog'], out=tmp_path / 'whole')
+    whole = (tmp_path / 'whole/attention.html').stat().st_size
+    monkeypatch.setattr(module, 'MOST_CHARACTERS', whole - 1000)
+    report('fan', images=pictures[:2], corruptions=['fog'], out=tmp_path / 'less')
+    less = (tmp_path / 'less/attention.html').stat().st_size
+    assert less < whole - 1000
+    assert Page((tmp_path / 'less/attention.html').read_text()).silent == []
 
 
 def test_panels_draw_what_they_are_given():
