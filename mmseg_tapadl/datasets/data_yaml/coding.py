@@ -107,7 +107,7 @@ class LabelCoding:
         Raises:
             InputError: Values in no list, with the number of their pixels.
         """
-        labels = self.table[stored]
+        labels = self.table.take(stored)
         unlisted = labels == UNLISTED
         if unlisted.any():
             values, counts = np.unique(stored[unlisted], return_counts=True)

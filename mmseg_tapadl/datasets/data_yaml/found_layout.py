@@ -175,9 +175,11 @@ def _best(pictures: Group, masks: Sequence[Group]) -> tuple[Group, Match] | None
 
     def rank(pair: tuple[Group, Match]) -> tuple:
         group, match = pair
-        kind = (group.tail or os.path.basename(group.folder)).lower()
+        kind = f'{group.folder}/{group.tail}'.lower()
         preferred = next((place for place, word in enumerate(_PREFERRED) if word in kind), len(_PREFERRED))
-        return -match.count, -_shared(pictures.folder, group.folder), preferred, group.folder
+        # Beside ids there often lie the same masks in colours, to look at.
+        painted = 'color' in kind or 'colour' in kind
+        return -match.count, -_shared(pictures.folder, group.folder), painted, preferred, group.folder
 
     return min(found, key=rank)
 
@@ -287,7 +289,7 @@ def _template(pairs: dict[Group, tuple[Group, Match]], place: str | None) -> str
     """The template that leads from pictures to masks."""
     folders = set()
     for group, (masks, _) in pairs.items():
-        inside = os.path.relpath(group.folder, place) if place is not None else '.'
+        inside = os.path.relpath(group.folder or '.', place or '.') if place is not None else '.'
         if inside != '.' and (masks.folder + os.sep).endswith(f'{os.sep}{inside}{os.sep}'):
             folders.add(f'{masks.folder[: -len(inside)]}{{folder}}')
         elif len(pairs) > 1 and os.path.dirname(group.folder) == os.path.dirname(masks.folder):

@@ -69,6 +69,29 @@ def test_layouts(name, tmp_path):
     ) == [255]
 
 
+def test_of_several_masks_the_ids(tmp_path):
+    """BDD100K's colour maps lie beside its masks, Cityscapes' numbers of objects beside its ids."""
+    for split in ('train', 'val'):
+        paint(tmp_path / f'images/10k/{split}/a.jpg', tmp_path / f'labels/sem_seg/masks/{split}/a.png', IDS)
+        paint(tmp_path / 'x.png', tmp_path / f'labels/sem_seg/colormaps/{split}/a.png', COLOURS)
+        Image.fromarray(np.zeros((48, 64), np.uint16)).save(
+            tmp_path / f'labels/sem_seg/masks/{split}/a_instanceIds.png'
+        )
+    (tmp_path / 'x.png').unlink()
+    description, found = written(tmp_path)
+    assert found['train'] == [('images/10k/train/a.jpg', 'labels/sem_seg/masks/train/a.png')]
+    assert [list(entry.values) for entry in description.classes] == [[0], [3]]
+
+
+def test_masks_in_the_folder_of_the_pictures(tmp_path):
+    """No splits, and all in the folder itself, in which the file and its sheet then lie."""
+    pairs = [(f'{n}.jpg', f'{n}_L.png') for n in range(5)]
+    paint_all(tmp_path, pairs)
+    Image.new('RGB', (30, 30)).save(tmp_path / 'data.jpg')
+    _, found = written(tmp_path)
+    assert found == {'train': pairs[:4], 'val': pairs[4:]}
+
+
 def test_no_splits(tmp_path):
     pairs = [(f'seq{n % 2}/rgb/{n:02}.jpg', f'seq{n % 2}/sem/{n:02}.png') for n in range(10)]
     paint_all(tmp_path, pairs)
