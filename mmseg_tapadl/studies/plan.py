@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_tapadl.studies.facts import DataDigests, FileDigests, pinned_versions, sources_digest
-from mmseg_tapadl.studies.run_folder import RunFolder, StudyMismatch
+from mmseg_tapadl.studies.run_folder import RunFolder, StudyMismatch, foreign_files
 from mmseg_tapadl.studies.steps import Step, steps_of
 from mmseg_tapadl.studies.study_file import Study, StudyError
 from mmseg_tapadl.studies.variants import Variant, acdc_config, naming, resolve_variants, result_config
@@ -176,7 +176,7 @@ def check_plan(work_dir: Path, described: dict[str, Any]) -> None:
     """Raises :class:`StudyMismatch` where a work dir is another study's, or the primary difference has changed."""
     there = read_plan(work_dir)
     if there is None:
-        if work_dir.is_dir() and any(entry.name != '.file_digests.json' for entry in work_dir.iterdir()):
+        if foreign_files(work_dir):
             raise StudyMismatch(f'{work_dir} is not empty and no study lies in it; give another --work-dir')
         return
     for change in changes_between(plain_values(there), plain_values(described)):

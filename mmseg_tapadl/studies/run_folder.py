@@ -4,7 +4,7 @@ import errno
 import fcntl
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,9 +87,7 @@ class RunFolder:
         identity = read_object(self.path / IDENTITY_FILE)
         if identity is not None:
             _compare(self.path, identity, self.identity)
-        elif self.path.is_dir() and any(
-            entry.name not in (_LOCK_FILE, _FAILURE_FILE) for entry in self.path.iterdir()
-        ):
+        elif foreign_files(self.path, besides=(_LOCK_FILE, _FAILURE_FILE)):
             raise StudyMismatch(
                 f'{self.path} holds files that no run of a study wrote; give another --work-dir'
             )
@@ -227,6 +225,13 @@ def _shown(change: Any) -> str:
     if all(isinstance(value, str) and len(value) == 64 for value in (change.before, change.now)):
         return f'{change.key}: {change.before[:12]} then, {change.now[:12]} now'
     return str(change).replace('when saved', 'then')
+
+
+def foreign_files(folder: Path, *, besides: Sequence[str] = ()) -> bool:
+    """Whether anything lies in a folder but files of these names and hidden ones, which a kill may leave half written."""
+    if not folder.is_dir():
+        return False
+    return any(not entry.name.startswith('.') and entry.name not in besides for entry in folder.iterdir())
 
 
 def folder_size(path: Path) -> int:

@@ -81,7 +81,7 @@ def _interval(told: Mapping[str, Any]) -> str:
 
 
 def _words(name: str) -> str:
-    return name.replace('_', ' ')
+    return name.replace('acdc', 'ACDC').replace('_', ' ')
 
 
 def _row(*cells: str) -> str:
