@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def check_data(cfg, splits: list[str]) -> None:
-    """Looks for faults in the data set; the engine itself knows nothing of data sets."""
+    """Looks for faults in the data set."""
     from mmseg_tapadl.datasets.integrity import check_config
 
     check_config(cfg, splits)

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmseg_tapadl.datasets.data_yaml.description import Description, Place
@@ -168,9 +168,7 @@ def _pairs(split: str, place: Place, source: Source, description: Description, f
     return pairs
 
 
-def _check_shared(
-    pairs: dict[str, Sequence[Pair]] | dict[str, list[Pair]], description: Description, faults: Faults
-) -> None:
+def _check_shared(pairs: Mapping[str, Sequence[Pair]], description: Description, faults: Faults) -> None:
     """Training pictures are not those that are scored on."""
     for split in ('val', 'test'):
         shared = shared_files(pairs.get('train', ()), pairs.get(split, ()))
@@ -184,7 +182,7 @@ def _check_shared(
             )
 
 
-def _check_masks_once(pairs: dict[str, list[Pair]], description: Description, faults: Faults) -> None:
+def _check_masks_once(pairs: Mapping[str, Sequence[Pair]], description: Description, faults: Faults) -> None:
     """No mask belongs to two pictures: then the template leaves out what tells them apart."""
     owners: dict[str, tuple[str, str]] = {}
     double: dict[str, list[tuple[str, str]]] = {}
