@@ -114,8 +114,7 @@ class AttentionBlocks:
         self.forbidden = None
         if bias is not None:
             forbidden = bias.detach().amax(-1, keepdim=True) == float('-inf')
-            # Compiled code takes no branch by a value.
-            self.forbidden = forbidden if torch.compiler.is_compiling() or forbidden.any() else None
+            self.forbidden = forbidden if forbidden.any() else None
         self.keeps_heads = keeps_heads
         num_heads = plan.num_heads if keeps_heads else plan.heads_at_once
         self.p_room = plan.room(q, num_heads)
