@@ -34,7 +34,7 @@ def checked_predictions(
     *,
     num_classes: int | None,
 ) -> list[Prediction]:
-    """Predicts, and compares what comes back with the contract.
+    """Predicts picture by picture, so that the one at fault is known, and compares what comes back with the contract.
 
     Args:
         predictor: The model.
@@ -46,37 +46,37 @@ def checked_predictions(
         PredictionError: The model failed, changed a picture, or gave labels or probabilities of another size, type or
             range.
     """
-    kept = [picture.copy() for picture in pictures]
+    return [
+        _checked_prediction(predictor, picture, name, num_classes)
+        for picture, name in zip(pictures, names, strict=True)
+    ]
+
+
+def _checked_prediction(
+    predictor: PicturePredictor, picture: np.ndarray, name: str, num_classes: int | None
+) -> Prediction:
+    before = picture.copy()
     try:
-        predictions = predictor.predict(pictures)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a model that ends the program has failed, and is no reason to end with 0
+        predictions = predictor.predict([picture])
+    # A model that ends the program has failed, too: without this the tool would end with the status of success.
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         # Where the user's own code stopped says more than the place in a library below it.
-        at = next(
-            (frame for frame in reversed(frames) if not frame.filename.startswith(_NOT_THE_USERS)), frames[-1]
-        )
+        own = (frame for frame in reversed(frames) if not frame.filename.startswith(_NOT_THE_USERS))
+        at = next(own, frames[-1])
         reason = ' '.join(str(error).split())
         raise PredictionError(
-            f'{_names(names)}: the model failed ({shown(at.filename)}, line {at.lineno}): '
+            f'{shown(name)}: the model failed ({shown(at.filename)}, line {at.lineno}): '
             f'{type(error).__name__}{": " if reason else ""}{reason}'
         ) from error
-    if not isinstance(predictions, (list, tuple)) or len(predictions) != len(pictures):
-        given = (
-            f'{len(predictions)}' if isinstance(predictions, (list, tuple)) else type(predictions).__name__
-        )
+    if not isinstance(predictions, (list, tuple)) or len(predictions) != 1:
+        _refuse(name, f'{_kind(predictions)} for one picture; a list of one Prediction is needed')
+    if not np.array_equal(picture, before):
         raise PredictionError(
-            f'{_names(names)}: the model gave {given} for {len(pictures)} pictures; a list of one Prediction each is needed'
+            f'{shown(name)}: the model changed the picture that it was given; let it work on a copy (image.copy())'
         )
-    for name, picture, before, prediction in zip(names, pictures, kept, predictions, strict=True):
-        if not np.array_equal(picture, before):
-            raise PredictionError(
-                f'{shown(name)}: the model changed the picture that it was given; let it work on a copy (image.copy())'
-            )
-        check_prediction(prediction, picture.shape[:2], name, num_classes=num_classes)
-    return list(predictions)
+    check_prediction(predictions[0], picture.shape[:2], name, num_classes=num_classes)
+    return predictions[0]
 
 
 def check_prediction(
@@ -151,7 +151,3 @@ def _kind(values: object) -> str:
 
 def _refuse(name: str, fault: str) -> NoReturn:
     raise PredictionError(f'{shown(name)}: the model gave {fault}')
-
-
-def _names(names: Sequence[str]) -> str:
-    return ', '.join(shown(name) for name in names)

@@ -70,15 +70,16 @@ def model(request, tmp_path):
     """A config and a checkpoint without any names of classes."""
     name, tap = request.param
     backbone, head = ENCODERS[name]
+    numbers = dict(mean=[120.0, 110.0, 100.0], std=[60.0, 55.0, 50.0])
+    if backbone['type'] == 'TimmViT':
+        numbers = dict(mean='encoder', std='encoder')
     if tap:
         backbone = dict(backbone, tap=dict(num_branches=3))
     described = segmentor_config(
         backbone=backbone,
         decode_head=dict(dropout_ratio=0.0, num_classes=NUM_CLASSES, norm_cfg=dict(type='BN'), **head),
         loss_attention=None,
-        data_preprocessor=dict(
-            type='SegDataPreProcessor', mean=[120.0, 110.0, 100.0], std=[60.0, 55.0, 50.0], bgr_to_rgb=True
-        ),
+        data_preprocessor=dict(type='SegDataPreProcessor', bgr_to_rgb=True, **numbers),
     )
     torch.save({'state_dict': build(described).state_dict()}, tmp_path / 'model.pth')
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]

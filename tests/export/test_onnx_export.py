@@ -125,7 +125,12 @@ def test_a_file_for_one_size_brings_pictures_to_it(tiny, config, run_tool, tmp_p
     assert found.confidence.min() > 1 / 19
 
 
-def test_the_whole_model_is_what_mmseg_predicts(tiny, config):
+@pytest.mark.parametrize(
+    'changes', [{}, dict(bgr_to_rgb=False), dict(mean=None, std=None)], ids=['rgb', 'bgr', 'as it is']
+)
+def test_the_whole_model_is_what_mmseg_predicts(tiny, config, changes):
+    config = Config(config.to_dict())
+    config.model.data_preprocessor.update(changes)
     predictor = Predictor(config, tiny / 'model.pth', device='cpu')
     picture = pictures_to_compare_on(config)[0]
     with torch.no_grad():

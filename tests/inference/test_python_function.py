@@ -52,6 +52,19 @@ def test_arrays_of_any_memory_layout_and_tensors():
     assert not predict(lambda image: (torch.from_numpy(IDS), sure)).confidence.requires_grad
 
 
+def test_the_picture_of_several_that_is_at_fault_is_named():
+    def dies_at_the_second(image):
+        if image[0, 0, 0] == 2:
+            raise ValueError('enough')
+        return image[..., 1] * 0
+
+    pictures = [np.full((4, 5, 3), number, np.uint8) for number in (1, 2, 3)]
+    with pytest.raises(PredictionError, match=r'^b\.png: the model failed .*ValueError: enough$'):
+        checked_predictions(
+            PythonFunction(dies_at_the_second), pictures, ['a.png', 'b.png', 'c.png'], num_classes=4
+        )
+
+
 @pytest.mark.parametrize('as_tensor', [False, True])
 def test_a_function_may_use_its_array_again(as_tensor):
     buffer = np.zeros((12, 20), np.int64)
@@ -205,8 +218,8 @@ def test_what_is_no_prediction_at_all():
 
     for given, told in (
         ([IDS], 'the model gave int64; a Prediction is needed'),
-        (None, 'NoneType for 1 pictures'),
-        ([], '0 for 1 pictures'),
+        (None, 'NoneType for one picture'),
+        ([], 'list of 0 for one picture'),
     ):
         model = Model(first)
         model.function = given
