@@ -119,7 +119,7 @@ def load_config(
     check_names(cfg, name)
     for note in unread_options(cfg, cfg_options or []):
         print_log(note, logger='current', level=logging.WARNING)
-    _drop_stray_deletes(cfg._cfg_dict)
+    drop_stray_deletes(cfg._cfg_dict)
     cfg.setdefault('default_scope', 'mmseg')
     return cfg
 
@@ -222,15 +222,15 @@ def _keys(node: Any, before: str = '') -> Iterator[str]:
         yield from _keys(value, f'{before}{key}.')
 
 
-def _drop_stray_deletes(node: Any) -> None:
+def drop_stray_deletes(node: Any) -> None:
     """Takes out each ``_delete_`` that found nothing to delete: mmengine would hand it to a constructor."""
     if isinstance(node, dict):
         node.pop('_delete_', None)
         for item in node.values():
-            _drop_stray_deletes(item)
+            drop_stray_deletes(item)
     elif isinstance(node, (list, tuple)):
         for item in node:
-            _drop_stray_deletes(item)
+            drop_stray_deletes(item)
 
 
 def _similar_file(name: str) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 COLOURS = ('#0072b2', '#d55e00', '#007a58', '#a94e86', '#8a6100', '#2f6f9f')
 _MARKERS = ('circle', 'square', 'triangle', 'diamond', 'cross', 'bar')
-_INK, _GRID = '#3d4852', '#dde3e9'
+INK, GRID = '#3d4852', '#dde3e9'
 # The ends and the middle of the heat map's scale: light, clear, dark.
 _SCALE = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
 
@@ -60,14 +60,14 @@ def severity_panel(lines: list[Line], *, clean: float, top: float, title: str) -
     for tick in range(ticks + 1):
         value = top * tick / ticks
         parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{_GRID}"/>'
+            f'<line x1="{left}" x2="{width - right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{GRID}"/>'
         )
-        parts.append(_text(left - 6, y(value) + 4, f'{value:g}', anchor='end'))
+        parts.append(svg_text(left - 6, y(value) + 4, f'{value:g}', anchor='end'))
     for severity in severities:
-        parts.append(_text(x(severity), height - below + 17, 'clean' if severity == 0 else str(severity)))
-    parts.append(_text((left + width) / 2, height - 3, 'severity'))
+        parts.append(svg_text(x(severity), height - below + 17, 'clean' if severity == 0 else str(severity)))
+    parts.append(svg_text((left + width) / 2, height - 3, 'severity'))
     parts.append(
-        f'<line x1="{left}" x2="{width - right}" y1="{y(clean):.1f}" y2="{y(clean):.1f}" stroke="{_INK}" '
+        f'<line x1="{left}" x2="{width - right}" y1="{y(clean):.1f}" y2="{y(clean):.1f}" stroke="{INK}" '
         f'stroke-dasharray="3 4"><title>clean: {clean:.2f}</title></line>'
     )
     for number, line in enumerate(lines):
@@ -123,15 +123,15 @@ def reliability_panel(lines: list[Reliability], *, title: str) -> Markup:
     for tick in range(6):
         share = tick / 5
         parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="{_GRID}"/>'
+            f'<line x1="{left}" x2="{width - right}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="{GRID}"/>'
         )
-        parts.append(_text(left - 6, y(share) + 4, f'{100 * share:g}', anchor='end'))
-        parts.append(_text(x(share), floor + 17, f'{100 * share:g}'))
-    parts.append(_text((left + width) / 2, height - 3, 'confidence (%)'))
-    parts.append(_text(left + 4, above + 12, 'right (%)', anchor='start'))
-    parts.append(_text(left + 4, floor - bars + 6, 'pixels', anchor='start'))
+        parts.append(svg_text(left - 6, y(share) + 4, f'{100 * share:g}', anchor='end'))
+        parts.append(svg_text(x(share), floor + 17, f'{100 * share:g}'))
+    parts.append(svg_text((left + width) / 2, height - 3, 'confidence (%)'))
+    parts.append(svg_text(left + 4, above + 12, 'right (%)', anchor='start'))
+    parts.append(svg_text(left + 4, floor - bars + 6, 'pixels', anchor='start'))
     parts.append(
-        f'<line x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}" stroke="{_INK}" stroke-dasharray="3 4"/>'
+        f'<line x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}" stroke="{INK}" stroke-dasharray="3 4"/>'
     )
     for number, line in enumerate(lines):
         colour = COLOURS[number % len(COLOURS)]
@@ -168,8 +168,9 @@ def legend_marker(number: int) -> Markup:
     )
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = 'middle') -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" fill="{_INK}">{escape(text)}</text>'
+def svg_text(x: float, y: float, text: str, *, anchor: str = 'middle') -> str:
+    """A text of an SVG, ``x`` being its start, middle or end."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" fill="{INK}">{escape(text)}</text>'
 
 
 def _marker(number: int, x: float, y: float, colour: str, tooltip: str) -> str:

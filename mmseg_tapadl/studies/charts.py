@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from mmseg_tapadl.robustness.charts import COLOURS
+from mmseg_tapadl.robustness.charts import COLOURS, GRID, INK, svg_text
 
-_INK, _GRID, _SOFT = '#3d4852', '#dde3e9', '#56636f'
+_SOFT = '#56636f'
 _WIDTH = 520
 _ROW = 30
 _TICKS = 5
@@ -58,16 +58,16 @@ def dot_panel(
     floor = above + _ROW * len(rows)
     parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">']
     for tick in ticks:
-        colour = _SOFT if zero and tick == 0 else _GRID
+        colour = _SOFT if zero and tick == 0 else GRID
         parts.append(
             f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{above}" y2="{floor}" stroke="{colour}"/>'
         )
-        parts.append(_text(x(tick), floor + 16, f'{tick:+g}' if sign and tick else f'{tick:g}'))
-    parts.append(_text((left + _WIDTH - right) / 2, height - 4, unit))
+        parts.append(svg_text(x(tick), floor + 16, f'{tick:+g}' if sign and tick else f'{tick:g}'))
+    parts.append(svg_text((left + _WIDTH - right) / 2, height - 4, unit))
     for number, row in enumerate(rows):
         y = above + _ROW * (number + 0.5)
         colour = COLOURS[row.colour % len(COLOURS)]
-        parts.append(_text(left - 8, y + 4, _cut(row.name, left), anchor='end'))
+        parts.append(svg_text(left - 8, y + 4, _cut(row.name, left), anchor='end'))
         if row.low is not None and row.high is not None:
             told = f'{row.name}: 95 % interval {_number(row.low, sign)} to {_number(row.high, sign)}'
             wide = max(x(row.high) - x(row.low), 1.0)
@@ -84,7 +84,7 @@ def dot_panel(
         if row.mean is not None:
             told = f'{row.name}: mean {_number(row.mean, sign)}'
             parts.append(
-                f'<line x1="{x(row.mean):.1f}" x2="{x(row.mean):.1f}" y1="{y - 9:.1f}" y2="{y + 9:.1f}" stroke="{_INK}" '
+                f'<line x1="{x(row.mean):.1f}" x2="{x(row.mean):.1f}" y1="{y - 9:.1f}" y2="{y + 9:.1f}" stroke="{INK}" '
                 f'stroke-width="2"><title>{escape(told)}</title></line>'
             )
     return Markup(''.join(parts) + '</svg>')
@@ -121,13 +121,13 @@ def curve_panel(curves: Sequence[Curve], *, title: str) -> Markup:
     parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">']
     for tick in ticks:
         parts.append(
-            f'<line x1="{left}" x2="{_WIDTH - right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="{_GRID}"/>'
+            f'<line x1="{left}" x2="{_WIDTH - right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="{GRID}"/>'
         )
-        parts.append(_text(left - 6, y(tick) + 4, f'{tick:g}', anchor='end'))
+        parts.append(svg_text(left - 6, y(tick) + 4, f'{tick:g}', anchor='end'))
     for tick in nice_ticks(0, last, with_zero=True):
         if tick <= last:
-            parts.append(_text(x(tick), height - below + 17, f'{tick:g}'))
-    parts.append(_text((left + _WIDTH - right) / 2, height - 3, 'iteration'))
+            parts.append(svg_text(x(tick), height - below + 17, f'{tick:g}'))
+    parts.append(svg_text((left + _WIDTH - right) / 2, height - 3, 'iteration'))
     for curve in curves:
         path = ' '.join(f'{x(i):.1f},{y(v):.1f}' for i, v in curve.points)
         colour = COLOURS[curve.colour % len(COLOURS)]
@@ -158,7 +158,3 @@ def _number(value: float, sign: bool) -> str:
 def _cut(name: str, left: float) -> str:
     room = int((left - 12) / 6.4)
     return name if len(name) <= room else f'{name[: room - 1]}…'
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = 'middle') -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" fill="{_INK}">{escape(text)}</text>'

@@ -7,7 +7,7 @@ from mmseg_tapadl.evaluation.robustness_presets import group_of
 from mmseg_tapadl.robustness.charts import COLOURS
 from mmseg_tapadl.robustness.report import render
 from mmseg_tapadl.studies.charts import Curve, DotRow, curve_panel, dot_panel
-from mmseg_tapadl.studies.tables import primary_sentence
+from mmseg_tapadl.studies.tables import primary_sentence, words
 
 _LOSSES = {'loss': 'Loss, all of it', 'loss_adl': 'Attention diversification loss'}
 
@@ -36,7 +36,7 @@ def as_page(summary: Mapping[str, Any]) -> str:
                 for name in _others(summary, told['against'])
             ],
             title=f'Differences in {told["measure"]} to {told["against"]}',
-            unit=f'{_words(told["measure"])}: mIoU (%) minus {told["against"]}',
+            unit=f'{words(told["measure"])}: mIoU (%) minus {told["against"]}',
             zero=True,
             sign=True,
         ),
@@ -71,12 +71,12 @@ def _panels(summary: Mapping[str, Any], measure: str) -> dict[str, Any]:
         rows.append(DotRow(variant['name'], values, figures['mean'], figures['low'], figures['high'], number))
     against = summary['primary']['against']
     differences = [_difference_row(summary, name, against, measure) for name in _others(summary, against)]
-    words = _words(measure)
+    name = words(measure)
     return {
-        'name': words,
-        'values': dot_panel(rows, title=f'{words} by variant', unit='mIoU (%)'),
+        'name': name,
+        'values': dot_panel(rows, title=f'{name} by variant', unit='mIoU (%)'),
         'differences': dot_panel(
-            differences, title=f'{words}: differences', unit=f'minus {against}', zero=True, sign=True
+            differences, title=f'{name}: differences', unit=f'minus {against}', zero=True, sign=True
         ),
     }
 
@@ -111,7 +111,3 @@ def _curves(summary: Mapping[str, Any], finished: list[dict]) -> list[tuple[str,
         if curves:
             panels.append((title, curve_panel(curves, title=title)))
     return panels
-
-
-def _words(name: str) -> str:
-    return name.replace('acdc', 'ACDC').replace('_', ' ')

@@ -50,7 +50,7 @@ def _means_of(groups: list[str]) -> str:
 
 
 def _variants(summary: Mapping[str, Any], measures: list[str]) -> str:
-    rows = [_row('variant', *(_words(name) for name in measures)), _row('---', *('---:' for _ in measures))]
+    rows = [_row('variant', *(words(name) for name in measures)), _row('---', *('---:' for _ in measures))]
     for variant in summary['variants']:
         cells = (variant['figures'][name] for name in measures)
         rows.append(_row(variant['name'], *(_spread(cell) for cell in cells)))
@@ -61,7 +61,7 @@ def _differences(summary: Mapping[str, Any], measures: list[str]) -> str:
     against = summary['primary']['against']
     known = {(d['variant'], d['measure']): d for d in summary['differences'] if d['against'] == against}
     names = [v['name'] for v in summary['variants'] if v['name'] != against]
-    rows = [_row('variant', *(_words(name) for name in measures)), _row('---', *('---:' for _ in measures))]
+    rows = [_row('variant', *(words(name) for name in measures)), _row('---', *('---:' for _ in measures))]
     rows += [_row(name, *(_interval(known[(name, measure)]) for measure in measures)) for name in names]
     return '\n'.join(rows)
 
@@ -80,7 +80,8 @@ def _interval(told: Mapping[str, Any]) -> str:
     )
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
+    """A measure's name for people."""
     return name.replace('acdc', 'ACDC').replace('_', ' ')
 
 

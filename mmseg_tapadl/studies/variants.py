@@ -17,7 +17,7 @@ from mmseg.utils import register_all_modules
 from mmseg_tapadl.agreement import check_agreement
 from mmseg_tapadl.checkpoints.pretrained import start_encoder_from
 from mmseg_tapadl.engine.building import building
-from mmseg_tapadl.engine.config import load_config, unread_options
+from mmseg_tapadl.engine.config import drop_stray_deletes, load_config, unread_options
 from mmseg_tapadl.engine.counting import refuse_epochs
 from mmseg_tapadl.engine.unusable_values import refuse_unusable
 from mmseg_tapadl.robustness.cell_data import with_test_data
@@ -155,7 +155,7 @@ def _changed(base: Config, changes: dict[str, Any], where: str) -> Config:
     except (KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
         text = ' '.join(str(error.args[0] if error.args else error).split())
         raise StudyError(f'{where}: {", ".join(changes)} cannot be changed so: {text}') from error
-    _drop_deletes(config._cfg_dict)
+    drop_stray_deletes(config._cfg_dict)
     found = changes_between(plain_values(base.to_dict()), plain_values(config.to_dict()))
     for sentence in unread_keys(config, found):
         raise StudyError(f'{where}: {sentence}')
@@ -163,13 +163,6 @@ def _changed(base: Config, changes: dict[str, Any], where: str) -> Config:
     for note in unread_options(config, [f'{key}=0' for key in changes]):
         raise StudyError(f'{where}: {note.removeprefix("--cfg-options ")}')
     return config
-
-
-def _drop_deletes(node: Any) -> None:
-    if isinstance(node, dict):
-        node.pop('_delete_', None)
-    for item in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-        _drop_deletes(item)
 
 
 def result_config(config: Config) -> dict[str, Any]:
