@@ -74,7 +74,7 @@ class PicturePredictor(ABC):
 
     @abstractmethod
     def predict(self, pictures: Sequence[np.ndarray]) -> list[Prediction]:
-        """Labels pictures, each (H, W, 3), uint8, RGB; their sizes may differ."""
+        """Labels pictures, each (H, W, 3), uint8, RGB; their sizes may differ. A sweep gives them one at a time."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -187,5 +187,12 @@ def test_files_that_are_no_model(tmp_path):
         OnnxFile(tmp_path / 'b.onnx')
     with pytest.raises(InputError, match=r'one input \(B, 3, H, W\)'):
         OnnxFile(write(tmp_path / 'c.onnx', same(), shape=(1, 30, 20, 3)))
+    constant = [helper.make_node('Identity', ['w'], ['y'])]
+    write(tmp_path / 'e.onnx', constant, weights=[('w', np.zeros((1, 3, 4, 4), np.float32))])
+    graph = onnx.load(tmp_path / 'e.onnx')
+    graph.graph.input.pop()
+    onnx.save(graph, tmp_path / 'e.onnx')
+    with pytest.raises(InputError, match='takes nothing; one input'):
+        OnnxFile(tmp_path / 'e.onnx')
     with pytest.raises(InputError, match='takes a height of 16 only'):
         OnnxFile(write(tmp_path / 'd.onnx', same(), shape=(1, 3, 16, 16), told={**TOLD, 'size': '[8, 16]'}))

@@ -45,13 +45,19 @@ class OnnxFile(PicturePredictor):
         if not self.file.is_file():
             raise InputError(f'onnx:{shown(file)}: no such file')
         self.session = open_session(self.file, device=device)
-        taken, *others = self.session.get_inputs()
-        shape = [side if isinstance(side, int) else None for side in taken.shape]
-        if others or len(shape) != 4 or shape[1] not in (3, None) or taken.type not in _TYPES:
+        inputs = self.session.get_inputs()
+        shapes = [[side if isinstance(side, int) else None for side in one.shape] for one in inputs]
+        if (
+            len(inputs) != 1
+            or len(shapes[0]) != 4
+            or shapes[0][1] not in (3, None)
+            or inputs[0].type not in _TYPES
+        ):
+            given = ', '.join(f'{one.name} {one.shape} {one.type}' for one in inputs) or 'nothing'
             raise InputError(
-                f'onnx:{shown(file)}: takes {", ".join(f"{one.name} {one.shape} {one.type}" for one in [taken, *others])}; '
-                'one input (B, 3, H, W) of float16, float32, float64 or uint8 is needed'
+                f'onnx:{shown(file)}: takes {given}; one input (B, 3, H, W) of float16, float32, float64 or uint8 is needed'
             )
+        (taken,), (shape,) = inputs, shapes
         if shape[0] not in (1, None):
             raise InputError(
                 f'onnx:{shown(file)}: takes batches of {shape[0]} pictures only; export it for 1 or any'
