@@ -135,8 +135,8 @@ def gigabytes(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``'2 h 05 min'``, ``'7 min'``, ``'40 s'``."""
-    if seconds < 90:
+    """``'2 h 05 min'``, ``'7 min'``, ``'140 s'``: rounded by a tenth at most."""
+    if seconds < 300:
         return f'{seconds:.0f} s'
     minutes = round(seconds / 60)
     return f'{minutes} min' if minutes < 60 else f'{minutes // 60} h {minutes % 60:02d} min'

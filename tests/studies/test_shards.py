@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mmseg_tapadl.studies.estimate import duration
 from mmseg_tapadl.studies.plan import Plan, run_folder
 from mmseg_tapadl.studies.shards import shard_of
 from mmseg_tapadl.studies.study_file import StudyError
@@ -43,3 +44,14 @@ def test_a_part_by_numbers_and_by_the_job_array():
     for text, environment in (('0/3', {}), ('4/3', {}), ('slurm', {})):
         with pytest.raises(InputError, match='--shard'):
             shard_of(text, environment)
+
+
+def test_times_are_told_closely_enough():
+    assert [duration(s) for s in (40, 140, 431, 7500)] == ['40 s', '140 s', '7 min', '2 h 05 min']
+    for seconds in range(1, 20_000, 7):
+        words = duration(seconds).split()
+        told = sum(
+            float(n) * {'s': 1, 'min': 60, 'h': 3600}[unit]
+            for n, unit in zip(words[::2], words[1::2], strict=True)
+        )
+        assert abs(told - seconds) <= 0.1 * seconds
