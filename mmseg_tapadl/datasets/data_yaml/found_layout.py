@@ -121,6 +121,8 @@ def find_layout(root: Path) -> FoundLayout:
     ]
     _settle_names(layout, known)
     _settle_places(layout, root, files, known)
+    if 'val' not in layout.splits:
+        layout.notes.append('no pictures for validation were found: without val: a training is not validated')
     return layout
 
 
@@ -179,7 +181,15 @@ def _best(pictures: Group, masks: Sequence[Group]) -> tuple[Group, Match] | None
         preferred = next((place for place, word in enumerate(_PREFERRED) if word in kind), len(_PREFERRED))
         # Beside ids there often lie the same masks in colours, to look at.
         painted = 'color' in kind or 'colour' in kind
-        return -match.count, -_shared(pictures.folder, group.folder), painted, preferred, group.folder
+        foreign = _split_of(group.folder)[0] not in ('', _split_of(pictures.folder)[0])
+        return (
+            -match.count,
+            foreign,
+            -_shared(pictures.folder, group.folder),
+            painted,
+            preferred,
+            group.folder,
+        )
 
     return min(found, key=rank)
 

@@ -52,6 +52,9 @@ LAYOUTS = {
     'other names': [
         f'{s}/img/frame_{n}.png {s}/sem/label-{n}.png' for s in ('train', 'val') for n in ('007', '070')
     ],
+    'splits in the names of folders': [
+        f'images_{s}/{n}.jpg masks_{s}/{n}.png' for s in ('train', 'val') for n in '12'
+    ],
     'images and masks over the splits': [
         f'images/{s}/{n}.jpg masks/{s}/{n}.png' for s in ('train', 'val') for n in ('a', 'b')
     ],
