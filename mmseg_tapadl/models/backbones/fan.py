@@ -94,7 +94,7 @@ class FAN(LayeredEncoder, BaseModule):
             return build_norm_layer(norm_config, channels)[1]
 
         self.embed_dim = sizes.embed_dim
-        self.feature_channels = sizes.feature_channels
+        self.feature_channels = [sizes.feature_channels[index] for index in sorted(set(out_indices))]
         self.token_indices = tuple(sizes.token_indices)
         # Whatever comes after the last chosen feature would be parameters without a gradient.
         last = self.out_indices[-1]

@@ -123,7 +123,7 @@ class TAPMixVisionTransformer(LayeredEncoder, MixVisionTransformer):
             with_cp=with_cp,
         )
         self.num_layers = list(sizes.num_layers)
-        self.feature_channels = sizes.feature_channels
+        self.feature_channels = [sizes.feature_channels[index] for index in sorted(set(out_indices))]
         num_branches = num_tap_branches(tap)
         batch_norm = dict(tap_norm_cfg or dict(type='BN'))
         # On the CPU also where the model is being built on another device.

@@ -117,7 +117,7 @@ class TAPSwin(LayeredEncoder, SwinTransformer):
         )
         self.with_cp = with_cp
         self.depths = tuple(sizes.depths)
-        self.feature_channels = sizes.feature_channels
+        self.feature_channels = [sizes.feature_channels[index] for index in sorted(set(out_indices))]
         batch_norm = dict(tap_norm_cfg or dict(type='BN'))
         # On the CPU also where the model is being built on another device.
         drop_paths = iter(torch.linspace(0, drop_path_rate, sum(sizes.depths), device='cpu').tolist())

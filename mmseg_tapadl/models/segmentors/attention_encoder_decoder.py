@@ -10,6 +10,7 @@ from torch import Tensor
 from mmseg_tapadl.layers import AttentionWatch
 from mmseg_tapadl.models.losses.attention_reach import require_reach_in_training
 from mmseg_tapadl.models.segmentors.encoder_normalisation import FROM_ENCODER, with_encoder_numbers
+from mmseg_tapadl.models.segmentors.head_channels import check_head_channels
 from mmseg_tapadl.models.segmentors.sliding_window import SlidingWindowMixin
 from mmseg_tapadl.utils.arguments import lists_valid_arguments
 from mmseg_tapadl.utils.errors import InputError
@@ -32,7 +33,7 @@ class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
 
     Raises:
         InputError: ``loss_attention`` is given, but the encoder offers no attention to watch, or none that
-            depends on a trainable weight.
+            depends on a trainable weight; a head expects other channels than the encoder's features have.
     """
 
     def __init__(
@@ -46,6 +47,9 @@ class AttentionEncoderDecoder(SlidingWindowMixin, EncoderDecoder):
         if data_preprocessor is None or isinstance(data_preprocessor, Mapping):
             data_preprocessor = with_encoder_numbers(data_preprocessor, backbone)
         super().__init__(backbone=backbone, data_preprocessor=data_preprocessor, **kwargs)
+        check_head_channels(
+            self.backbone, {key: kwargs.get(key) for key in ('decode_head', 'auxiliary_head')}
+        )
         self.attention_watch: AttentionWatch | None = None
         if loss_attention is not None:
             # mmengine leaves _delete_ in where the base config has no loss_attention to replace.
