@@ -122,7 +122,7 @@ def test_means_over_pictures_and_their_errors(pictures, report, tmp_path):
 def test_one_process_or_two(street, report, tmp_path):
     one = report('fan', data=str(street / 'data'), out=tmp_path / 'one', **CELL)
     command = [
-        *(sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29641'),
+        *(sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--standalone'),
         *(
             'tools/analysis_tools/attention.py',
             street / 'fan.py',
