@@ -26,7 +26,7 @@ _LOADERS = ('LoadImageFromFile', 'LoadDeepImageFromFile')
 _KEEP_SIZE = frozenset(
     {
         *_LOADERS,
-        *('LoadAnnotations', 'CheckedLoadAnnotations'),
+        *('LoadAnnotations', 'CheckedLoadAnnotations', 'MappedLoadAnnotations'),
         *(
             'RandomFlip',
             'PhotoMetricDistortion',

@@ -7,14 +7,10 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from mmseg_tapadl.datasets.data_yaml.pictures import PICTURE_ENDINGS
 from mmseg_tapadl.evaluation.result_files import common_folder, is_result
 from mmseg_tapadl.inference.videos import is_result_video, is_video
 from mmseg_tapadl.utils import InputError, shown
-
-PICTURE_SUFFIXES = (
-    *('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.dib', '.webp', '.tif', '.tiff'),
-    *('.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.gif'),
-)
 
 
 def find_pictures(
@@ -31,7 +27,7 @@ def find_pictures(
     Args:
         source: A picture or a folder; or several, of which the root is the folder that all pictures share.
         passed_over: Folders whose files do not count: those that the results are written to.
-        suffixes: Ends of names that are pictures beside :data:`PICTURE_SUFFIXES`, such as a data set's own.
+        suffixes: Ends of names that are pictures beside :data:`~mmseg_tapadl.datasets.data_yaml.pictures.PICTURE_ENDINGS`, such as a data set's own.
 
     Raises:
         InputError: ``source`` does not exist, cannot be listed or holds no picture.
@@ -46,7 +42,7 @@ def find_pictures(
     if not source.is_dir():
         raise InputError(f'{shown(source)}: no such picture or folder')
     closed = {os.path.realpath(folder) for folder in passed_over} - {os.path.realpath(source)}
-    ends = (*PICTURE_SUFFIXES, *(suffix.lower() for suffix in suffixes if suffix))
+    ends = (*PICTURE_ENDINGS, *(suffix.lower() for suffix in suffixes if suffix))
     files = list(_files_below(source, closed))
     found = [path for path in files if path.name.lower().endswith(ends)]
     pictures = sorted(path for path in found if not is_result(path))
@@ -88,7 +84,7 @@ def videos_and_others(sources: Sequence[str | Path]) -> tuple[list[Path], list[P
 def _is_usable(path: Path) -> bool:
     if is_video(path):
         return not is_result_video(path)
-    return path.name.lower().endswith(PICTURE_SUFFIXES) and not is_result(path)
+    return path.name.lower().endswith(PICTURE_ENDINGS) and not is_result(path)
 
 
 def _files_below(folder: Path, closed: set[str]) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from mmseg_tapadl.datasets.named_data import read_splits
 from mmseg_tapadl.engine.config import load_config
 from mmseg_tapadl.utils import InputError
 from tests.agreement.own_set import CLASSES, ROOT, own_config, write_config
-from tests.datasets.data_yaml.painted import paint_written, write
+from tests.datasets.data_yaml.painted import paint, paint_written, write
 
 ALL = ('train', 'val', 'test')
 
@@ -197,3 +197,17 @@ def test_a_config_without_data_is_no_data(tmp_path):
     (tmp_path / 'none.py').write_text("model = dict(type='EncoderDecoder')\n")
     with pytest.raises(InputError, match=r'none\.py has no dataloader'):
         read_splits(tmp_path / 'none.py')
+
+
+def test_pictures_of_two_sizes_in_one_batch(tmp_path):
+    """The sizes of a person's own pictures are compared as those of any other data set."""
+    for number, size in enumerate([(64, 48), (48, 64)]):
+        paint(tmp_path / f'i/{number}.png', tmp_path / f'm/{number}.png', [0, 1], size=size)
+    cfg = own_config(tmp_path)
+    cfg.train_dataloader.dataset.pipeline = [
+        step for step in cfg.train_dataloader.dataset.pipeline if step.type != 'RandomCrop'
+    ]
+    data = read_splits(write(tmp_path / 'd.yaml', 'train: i\nmasks: m\nclasses: [a, b]\n'))
+    take_data(cfg, data, name='d')
+    with pytest.raises(DisagreementError, match='nothing in train_dataloader'):
+        check_agreement(cfg, ('train',))
