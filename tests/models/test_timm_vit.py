@@ -244,9 +244,9 @@ def segmentor(**changes) -> dict:
 
 
 def test_pictures_are_normalised_as_the_weights_expect():
-    model = MODELS.build(
-        segmentor(backbone=dict(type='TimmViT', model='vit_tiny_patch16_224', out_indices=(0, 1)))
-    )
+    backbone = dict(type='TimmViT', model='vit_tiny_patch16_224', out_indices=(0, 1))
+    head = dict(segmentor()['decode_head'], in_channels=[192, 192], channels=384)
+    model = MODELS.build(segmentor(backbone=backbone, decode_head=head))
     preprocessor = model.data_preprocessor
     assert (
         preprocessor.mean.flatten().tolist() == [127.5] * 3
