@@ -117,7 +117,7 @@ def report_attention(
     *,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measures, and writes the three files, all of them or none.
+    """Measures, and writes the three files once all is measured.
 
     Args:
         models: One, or several to be compared on the same pictures.
