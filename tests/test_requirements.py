@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -69,16 +70,32 @@ def test_every_extra_is_part_of_the_development_set():
                 assert requirement.specifier.contains(PINNED[name]), requirement
 
 
-def test_all_extras_import_together():
+def imported(program: str, *options: str) -> None:
+    done = subprocess.run([sys.executable, *options, '-c', program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_extras_import_together():
     """In one process, beside the rest: no test may skip for want of one."""
-    program = (
-        'import mmseg_tapadl.register, onnx, onnxscript, onnxruntime, sklearn, transformers, mmpretrain\n'
+    imported(
+        'import mmseg_tapadl.register, onnx, onnxscript, onnxruntime, sklearn, transformers, pycocotools.coco\n'
         'from transformers import Dinov2Model, SegformerForSemanticSegmentation\n'
-        'from mmpretrain.models import ImageClassifier\n'
         'onnxruntime.get_available_providers()'
     )
-    done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_classification_imports_beside_all_but_coco(tmp_path):
+    """Where pycocotools and transformers are both installed, mmpretrain imports models that need transformers < 5."""
+    for installed in Path(sysconfig.get_path('purelib')).iterdir():
+        if not installed.name.startswith('pycocotools'):
+            (tmp_path / installed.name).symlink_to(installed)
+    imported(
+        f'import sys; sys.path.append({str(tmp_path)!r})\n'
+        'import mmseg_tapadl.register, onnx, onnxscript, onnxruntime, sklearn, transformers\n'
+        'from transformers import Dinov2Model, SegformerForSemanticSegmentation\n'
+        'from mmpretrain.models import ImageClassifier',
+        '-S',  # the folder of links stands for the installed packages
+    )
 
 
 @pytest.mark.parametrize('name', ['torch', 'timm', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation'])
