@@ -69,6 +69,8 @@ class ClassList:
                 node.line, f'names must be {{0: road, 1: sky}} or a list of names, not {node.kind}'
             )
             return
+        if not node.value:
+            self.faults.add(node.line, 'names is empty')
         found = []
         for key, item, line in items:
             if not key.isdecimal() or not int(key) + self.shift <= 255:
@@ -87,6 +89,8 @@ class ClassList:
         if not isinstance(node.value, list):
             self.faults.add(node.line, f'classes must be a list of {{name, ids or colors}}, not {node.kind}')
             return
+        if not node.value:
+            self.faults.add(node.line, 'classes is empty')
         read = [(item, self._class_values(item)) for item in node.value]
         kinds = {key for _, values in read for key in values}
         self.colors = 'colors' in kinds
@@ -235,7 +239,5 @@ class ClassList:
                         f'{what} {value_text(value, colors=self.colors)} of {owner} is that of {first} in line {where} already',
                     )
                 owners.setdefault(value, (owner, line))
-        if not self.entries and 'classes' in self.lines:
-            self.faults.add(self.lines['classes'], 'classes is empty')
         if len(self.entries) > MOST_CLASSES:
             self.faults.add(self.entries[MOST_CLASSES].line, f'at most {MOST_CLASSES} classes are possible')

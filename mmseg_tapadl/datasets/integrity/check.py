@@ -141,7 +141,10 @@ def _read_all(
     }
     images, labels = listing.images, listing.labels
     known = {'image': images.is_known, 'label': labels.is_known}
-    memory = FactsCache(listing.folders, loading=f'{images.key}\n{labels.key}\n{libraries()}', enabled=cache)
+    loading = [images.key, labels.key, libraries()]
+    if listing.coding is not None:
+        loading.append('colors' if listing.coding.colors else 'ids')
+    memory = FactsCache(listing.folders, loading='\n'.join(loading), enabled=cache)
     facts: dict[Key, Facts] = {}
     for key in entries:
         remembered = memory.get(*key) if known[key[0]] else None

@@ -107,6 +107,16 @@ def test_a_changed_list_is_seen_though_the_files_are_known(file):
     assert '[60, 40, 222] in ' in report.faults[0].detail
 
 
+def test_what_was_read_as_ids_is_read_anew_as_colours(file):
+    colours = file.read_text()
+    file.write_text(colours[: colours.index('classes:')] + 'names: [road, sky]\n')
+    assert {fault.kind for fault in check(file).faults} == {'label_channels'}
+    file.write_text(colours)
+    report = check(file)
+    assert report.ok and report.cached == 0
+    assert check(file).cached == 6
+
+
 def test_a_colour_in_no_list(file):
     mask = masks_of(file)[1]
     pixels = np.array(Image.open(mask))

@@ -113,6 +113,8 @@ FAULTS = {
     'a colour of two': (HEAD + 'classes:\n- {name: a, colors: [[1, 2]]}\n', 4, "not ['1', '2']"),
     'a colour above 255': (HEAD + 'classes:\n- {name: a, colors: [[1, 2, 256]]}\n', 4, 'each 0 to 255'),
     'no classes': (HEAD, 1, 'classes is missing'),
+    'an empty list of classes': (HEAD + 'classes: []\n', 3, 'classes is empty'),
+    'names of nothing': (HEAD + 'names: {}\n', 3, 'names is empty'),
     'names and classes': (HEAD + CLASSES + 'names: [a]\n', 4, 'say the same'),
     'nc': (HEAD + 'names: [a, b]\nnc: 3\n', 4, 'nc is 3, but there are 2 names'),
     'no pictures': ('masks: masks\n' + CLASSES, 1, 'says no pictures'),
