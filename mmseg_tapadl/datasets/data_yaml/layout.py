@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mmseg_tapadl.datasets.data_yaml.description import Description, Place
@@ -106,7 +107,7 @@ def check_layout(description: Description, splits: Iterable[str]) -> None:
 
     Raises:
         DataYamlError: A folder or list that is not there or holds no picture, a template that matches nothing or twice,
-            pictures that two splits share: with file and line.
+            pictures that are trained and scored on: with file and line.
     """
     faults = Faults(description.file)
     layout = Layout(description)
@@ -118,7 +119,8 @@ def check_layout(description: Description, splits: Iterable[str]) -> None:
                 for place, source in layout.sources(split)
                 for pair in _pairs(split, place, source, description, faults)
             ]
-    _check_shared(pairs, description, faults)
+    trained_on = pairs['train'] if 'train' in pairs else _there(layout, 'train')
+    _check_shared(trained_on, pairs, description, faults)
     _check_masks_once(pairs, description, faults)
     faults.raise_if_any()
 
@@ -168,10 +170,25 @@ def _pairs(split: str, place: Place, source: Source, description: Description, f
     return pairs
 
 
-def _check_shared(pairs: Mapping[str, Sequence[Pair]], description: Description, faults: Faults) -> None:
+def _there(layout: Layout, split: str) -> list[Pair]:
+    """The pairs of a split that is not used, as far as it is there."""
+    found: list[Pair] = []
+    if split in layout.description.splits:
+        for _, source in layout.sources(split):
+            with suppress(OSError):
+                found += source.pairs()
+    return found
+
+
+def _check_shared(
+    trained_on: Sequence[Pair],
+    pairs: Mapping[str, Sequence[Pair]],
+    description: Description,
+    faults: Faults,
+) -> None:
     """Training pictures are not those that are scored on."""
     for split in ('val', 'test'):
-        shared = shared_files(pairs.get('train', ()), pairs.get(split, ()))
+        shared = shared_files(trained_on, pairs.get(split, ()))
         if shared:
             first, second = shared[0]
             both = shown(first) if first == second else f'{shown(first)} and {shown(second)} are one file'

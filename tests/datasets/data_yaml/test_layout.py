@@ -181,6 +181,16 @@ def test_train_and_val_share_files(how, tmp_path):
     assert f'data.yaml:2: val and train (line 1) share {count} pictures' in message
 
 
+def test_val_alone_is_compared_with_what_there_is_of_train(tmp_path):
+    paint_all(tmp_path, [('images/1.jpg', 'masks/1.png')])
+    text = 'train: images\nval: images\nmasks: "masks/{stem}.png"\n'
+    file = write(tmp_path / 'data.yaml', text + TWO)
+    with pytest.raises(DataYamlError, match=r'data\.yaml:2: val and train \(line 1\) share 1 pictures'):
+        check_layout(read_description(file), ['val'])
+    file.write_text(file.read_text().replace('train: images', 'train: elsewhere'))
+    check_layout(read_description(file), ['val'])
+
+
 def test_what_is_not_there(tmp_path):
     paint_all(tmp_path, [('images/train/1.jpg', 'masks/train/1.png')])
     (tmp_path / 'empty').mkdir()
