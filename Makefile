@@ -5,14 +5,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DATA := data/demo_city
 DEMO_WORK := work_dirs/demo
+DEMO_MODEL := $(DEMO_WORK)/train/iter_300.pth
 # Two test processes with one thread each use two cores without getting in each other's way.
 TEST_PROCESSES ?= 2
 MINIMUM := .venv-minimum
 
-.PHONY: help install demo test test-minimum lint format clean
+.PHONY: help install demo explore test test-minimum lint format clean
 
 help:
 	@echo "make demo    install, paint the demo city, train, test clean and in bad weather, write a report"
+	@echo "make explore a local page: click where the demo's model looks (makes the demo first)"
 	@echo "make test    install and run the tests"
 	@echo "make test-minimum  the core tests with the lowest versions that requirements.txt names"
 	@echo "make lint    install and run the style and type checks"
@@ -32,6 +34,10 @@ $(INSTALLED): requirements.txt requirements-dev.txt requirements-pinned.txt pypr
 
 demo: $(INSTALLED)
 	@$(BIN)/python tools/demo.py --data $(DEMO_DATA) --work-dir $(DEMO_WORK)
+
+explore: $(INSTALLED)
+	@test -f $(DEMO_MODEL) || $(BIN)/python tools/demo.py --data $(DEMO_DATA) --work-dir $(DEMO_WORK)
+	@$(BIN)/python tools/explore.py configs/fan_tapadl_demo.py $(DEMO_MODEL) $(DEMO_DATA)/leftImg8bit/val
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES)

@@ -34,13 +34,18 @@ def ramp() -> np.ndarray:
     return (colormaps['magma'](places)[:, :3] * 255).round().astype(np.uint8)
 
 
-def heat_uri(values: np.ndarray, *, overlay: bool = False) -> str:
-    """A map (rows, columns) as a picture of a pixel a cell; an overlay is clear where attention is even or less."""
+def heat_colours(values: np.ndarray, *, overlay: bool = False) -> np.ndarray:
+    """The colours (rows, columns, 3) of a map; an overlay has a fourth, clear where attention is even or less."""
     colours = ramp()
     if overlay:
         alpha = [round(235 * min(1.0, 4 * level / LEVELS)) for level in range(LEVELS + 1)]
         colours = np.column_stack((colours, np.array(alpha, dtype=np.uint8)))
-    return lossless_uri(colours[level_of(values)])
+    return colours[level_of(values)]
+
+
+def heat_uri(values: np.ndarray, *, overlay: bool = False) -> str:
+    """:func:`heat_colours` as a picture of a pixel a cell."""
+    return lossless_uri(heat_colours(values, overlay=overlay))
 
 
 def heads_uri(maps: np.ndarray, width: int = 32) -> str:
@@ -52,12 +57,17 @@ def heads_uri(maps: np.ndarray, width: int = 32) -> str:
     return heat_uri(np.concatenate(row, axis=1))
 
 
-def branch_uri(branches: np.ndarray) -> str:
-    """The preferred branch (rows, columns) of each token in the branches' colours, half clear."""
+def branch_colours(branches: np.ndarray) -> np.ndarray:
+    """The preferred branch (rows, columns) of each token in the branches' colours (rows, columns, 4), half clear."""
     palette = [
         [int(colour[place : place + 2], 16) for place in (1, 3, 5)] + [170] for colour in BRANCH_COLOURS
     ]
-    return lossless_uri(np.array(palette, dtype=np.uint8)[branches % len(BRANCH_COLOURS)])
+    return np.array(palette, dtype=np.uint8)[branches % len(BRANCH_COLOURS)]
+
+
+def branch_uri(branches: np.ndarray) -> str:
+    """:func:`branch_colours` as a picture of a pixel a token."""
+    return lossless_uri(branch_colours(branches))
 
 
 def picture_uri(picture: np.ndarray, width: int = 800) -> str:

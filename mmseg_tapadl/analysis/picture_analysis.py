@@ -127,11 +127,16 @@ def check_size(result: PictureResult, packed: dict[str, Any]) -> None:
     def count(tokens: Any) -> int:
         return math.prod(tokens) if isinstance(tokens, list) else tokens
 
-    if all(count(layer.facts['keys']) < FEWEST_KEYS for layer in result.layers[CLEAN]):
+    most = max(count(layer.facts['keys']) for layer in result.layers[CLEAN])
+    check_keys(most, packed, result.path)
+
+
+def check_keys(most: int, packed: dict[str, Any], path: str) -> None:
+    """Raises ``InputError`` for a picture whose layers have at most so many keys, too few for anything but even attention."""
+    if most < FEWEST_KEYS:
         height, width = packed['inputs'].shape[-2:]
-        most = max(count(layer.facts['keys']) for layer in result.layers[CLEAN])
         raise InputError(
-            f'{shown(result.path)}: {width} x {height} pixels are too small: no layer has more than {most} keys to look at, '
+            f'{shown(path)}: {width} x {height} pixels are too small: no layer has more than {most} keys to look at, '
             f'and {FEWEST_KEYS} are needed; give a larger picture'
         )
 

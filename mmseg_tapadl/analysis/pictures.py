@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmcv.transforms import Compose as ComposeOfMMCV
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -69,13 +70,12 @@ class FilePictures(Pictures):
         absolute = os.path.abspath(path)
         # Where the picture is one of the config's own data set, it is named, and so corrupted, as the sweep does it.
         root = next((root for root in self._roots if Path(absolute).is_relative_to(root)), None)
-        steps = list(self._steps)
+        results, steps = self._loading(path if root is None else absolute)
         if cell != CLEAN:
             corrupt = CorruptImage(
                 cell.corruption, cell.severity, channel_order=CHANNEL_ORDER, seed=SEED, data_root=root
             )
             steps.insert(self._loaded, corrupt)
-        results: Any = {'img_path': path if root is None else absolute}
         try:
             return ComposeOfMMCV(steps)(results)
         except InputError:
@@ -83,6 +83,37 @@ class FilePictures(Pictures):
         except Exception as error:  # decoders raise many kinds
             reason = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'{shown(path)}: not a readable picture ({shown(reason)})') from error
+
+    def _loading(self, path: str) -> tuple[Any, list[Any]]:
+        """What the pipeline starts with, and its steps."""
+        return {'img_path': path}, list(self._steps)
+
+
+class DecodedPicture(FilePictures):
+    """One picture that is in memory, through the same pipeline; its name alone decides how it is corrupted.
+
+    Args:
+        config: Of the model.
+        name: What to call it.
+        picture: (H, W, 3) BGR, uint8.
+
+    Raises:
+        InputError: The config has no pipeline that loads a picture.
+    """
+
+    def __init__(self, config: Config, name: str, picture: np.ndarray):
+        super().__init__(config, [name])
+        self._picture = picture
+
+    def _loading(self, path: str) -> tuple[Any, list[Any]]:
+        size = self._picture.shape[:2]
+        loader = self._steps[self._loaded - 1]
+        floats = getattr(loader, 'to_float32', False)
+        picture = self._picture.astype(np.float32 if floats else np.uint8)
+        steps: list[Any] = list(self._steps)
+        # In place of reading it, so that every other step stays at its place.
+        steps[self._loaded - 1] = lambda results: results
+        return {'img_path': path, 'img': picture, 'img_shape': size, 'ori_shape': size}, steps
 
 
 class DataPictures(Pictures):

@@ -155,6 +155,33 @@ def add_temperature(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def split_models(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Tells models and pictures apart: ``args.models`` (config, checkpoint) and ``args.images``.
+
+    Args:
+        parser: Ends the tool where the words make no sense.
+        args: ``words``: CONFIG CHECKPOINT IMAGE ...; ``compare``: of ``--compare``.
+    """
+    words = list(args.words)
+    args.models = []
+    if words and words[0].endswith('.py'):
+        if len(words) < 2:
+            parser.error(f'CONFIG {words[0]} needs a CHECKPOINT after it')
+        args.models.append((words[0], words[1]))
+        words = words[2:]
+    for word in args.compare:
+        config, found, checkpoint = word.partition('.py:')
+        if found and checkpoint:
+            args.models.append((f'{config}.py', checkpoint))
+        elif Path(word).exists() and not word.endswith('.py'):
+            words.append(word)  # a picture behind the models
+        else:
+            parser.error(f'--compare {word}: must be CONFIG.py:CHECKPOINT')
+    if not args.models:
+        parser.error('CONFIG CHECKPOINT are needed, or --compare CONFIG:CHECKPOINT ...')
+    args.images = words
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """``--launcher``, and the ``--local_rank`` that old launchers give."""
     parser.add_argument(

@@ -24,6 +24,7 @@ from mmseg_tapadl.utils.command_line import (
     add_launcher,
     add_trust_checkpoint,
     run_tool,
+    split_models,
     tool_parser,
 )
 
@@ -83,34 +84,13 @@ def parse_args() -> argparse.Namespace:
     add_trust_checkpoint(parser, 'the checkpoints')
     add_launcher(parser)
     args = parser.parse_intermixed_args()
-    split_words(parser, args)
+    split_models(parser, args)
+    args.config = args.models[0][0]
+    if bool(args.images) == bool(args.data):
+        parser.error('give pictures, or --data FOLDER_OR_CONFIG, and not both')
     if args.severity and not args.corruption:
         parser.error('--severity goes with --corruption')
     return args
-
-
-def split_words(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Tells models and pictures apart: ``args.models``, ``args.images``; ``args.config`` is the first model's."""
-    words = list(args.words)
-    args.models = []
-    if words and words[0].endswith('.py'):
-        if len(words) < 2:
-            parser.error(f'CONFIG {words[0]} needs a CHECKPOINT after it')
-        args.models.append((words[0], words[1]))
-        words = words[2:]
-    for word in args.compare:
-        config, found, checkpoint = word.partition('.py:')
-        if found and checkpoint:
-            args.models.append((f'{config}.py', checkpoint))
-        elif Path(word).exists() and not word.endswith('.py'):
-            words.append(word)  # a picture behind the models
-        else:
-            parser.error(f'--compare {word}: must be CONFIG.py:CHECKPOINT')
-    if not args.models:
-        parser.error('CONFIG CHECKPOINT are needed, or --compare CONFIG:CHECKPOINT ...')
-    if bool(words) == bool(args.data):
-        parser.error('give pictures, or --data FOLDER_OR_CONFIG, and not both')
-    args.config, args.images = args.models[0][0], words
 
 
 def run(args: argparse.Namespace) -> None:
