@@ -79,7 +79,7 @@ def own_names(trees: dict[Path, ast.Module]) -> set[str]:
             id(node.target) for node in ast.walk(tree) if isinstance(node, ast.AnnAssign) and not node.value
         }
         for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 own.add(node.name)
             elif isinstance(node, ast.Name) and is_stored(node) and id(node) not in told:
                 own.add(node.id)
