@@ -46,10 +46,14 @@ def pinned_versions() -> dict[str, str]:
         if key in versions:
             continue
         try:
-            versions[key] = importlib.metadata.version(name)
-            lines = importlib.metadata.requires(name) or ()
+            found = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+        # setuptools, once imported, offers copies of libraries to everyone in the process: nobody installed those.
+        if '_vendor' in Path(str(found.locate_file(''))).parts:
+            continue
+        versions[key] = found.version
+        lines = found.requires or ()
         # Extras are left out; what a marker rules out on this machine is not installed.
         waiting += [_name_of(line) for line in lines if 'extra ==' not in line.partition(';')[2]]
     return dict(sorted(versions.items()))

@@ -132,12 +132,9 @@ def test_what_does_not_fit_is_named_and_stays_as_it_was():
 
 def test_positions_of_another_grid_are_resampled_by_the_encoder():
     vit = dict(type='TimmViT', model='test_vit', out_indices=(0, 1, 2, 3))
-    old = segmenter(5, 1, backbone=vit, in_channels=(64,) * 4, loss_attention=None)
-    new = segmenter(5, 2, backbone=vit, in_channels=(64,) * 4, loss_attention=None)
-    for model in (old, new):
-        model.auxiliary_head = None
+    head = {**segmentor_config()['decode_head'], 'in_channels': (64,) * 4, 'num_classes': 5}
+    old, new = (build_segmentor(seed, backbone=vit, decode_head=head, loss_attention=None) for seed in (1, 2))
     state = dict(old.state_dict())
-    state = {key: value for key, value in state.items() if not key.startswith('auxiliary')}
     table = state['backbone.model.pos_embed']
     state['backbone.model.pos_embed'] = torch.cat([table[:, :1], table[:, 1:37]], dim=1)  # 6 x 6 for 10 x 10
     report = start(new, {'state_dict': state}, THEIRS)
