@@ -133,6 +133,27 @@ def test_sweep_predict_and_export(home, tmp_path):
     assert set(np.unique(np.array(Image.open(labels[0])))) <= {0, 1}
 
 
+def test_attention(home, tmp_path):
+    watched = write_config(
+        tmp_path / 'watched.py', changes="model = dict(backbone=dict(type='TAPMixVisionTransformer'))"
+    )
+    run_tool_here(
+        'analysis_tools/attention.py',
+        watched,
+        home / 'a run/iter_2.pth',
+        '--data',
+        'data.yaml',
+        '--out',
+        tmp_path / 'attention',
+        cwd=home,
+    )
+    (model,) = json.loads((tmp_path / 'attention/attention.json').read_text())['models']
+    assert [Path(picture['path']).stem for picture in model['pictures']] == [
+        'Straße val 街0',
+        'Straße val 街1',
+    ]
+
+
 def test_any_model_from_python(home, tmp_path):
     """A function that knows the answer scores 100."""
 

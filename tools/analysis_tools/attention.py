@@ -46,8 +46,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--data',
-        metavar='FOLDER_OR_CONFIG',
-        help='in place of pictures: the folder of Cityscapes, CamVid or ACDC (its val), or a config (its test_dataloader); '
+        metavar='DATA',
+        help='in place of pictures: a data.yaml, the folder of Cityscapes, CamVid or ACDC (its val), or a config (its '
+        'test_dataloader), whose classes the models have; '
         'with its labels the page also tells how the measures go with the drop in mIoU',
     )
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N pictures of --data')
@@ -87,7 +88,7 @@ def parse_args() -> argparse.Namespace:
     split_models(parser, args)
     args.config = args.models[0][0]
     if bool(args.images) == bool(args.data):
-        parser.error('give pictures, or --data FOLDER_OR_CONFIG, and not both')
+        parser.error('give pictures, or --data DATA, and not both')
     if args.severity and not args.corruption:
         parser.error('--severity goes with --corruption')
     return args
@@ -120,7 +121,8 @@ def run(args: argparse.Namespace) -> None:
     for config, checkpoint in args.models:
         if args.trust_checkpoint:
             trust_checkpoint(checkpoint)
-        models.append(ModelFiles(load_config(config, args.cfg_options), checkpoint))
+        cfg = load_config(config, args.cfg_options, data=args.data, used=('test',))
+        models.append(ModelFiles(cfg, checkpoint))
     report_attention(models, options, say=lambda text: print(text, flush=True) if is_main_process() else None)
 
 
