@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_tapadl.utils.command_line import (
     add_cfg_options,
+    add_models_and_pictures,
     add_trust_checkpoint,
     run_tool,
     split_models,
@@ -31,19 +32,7 @@ MOST_MODELS = 2
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument(
-        'words',
-        nargs='*',
-        metavar='CONFIG CHECKPOINT IMAGE',
-        help='config of the model, its weights (.pth or .safetensors), then pictures or folders of pictures',
-    )
-    parser.add_argument(
-        '--compare',
-        nargs='+',
-        default=[],
-        metavar='CONFIG:CHECKPOINT',
-        help='models to show side by side, after CONFIG CHECKPOINT where these are given; two at most',
-    )
+    add_models_and_pictures(parser, bound='; two at most')
     parser.add_argument(
         '--host', default='127.0.0.1', help='address to listen on (default: this machine alone)'
     )

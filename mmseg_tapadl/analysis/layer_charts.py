@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
-from mmseg_tapadl.robustness.charts import COLOURS
+from mmseg_tapadl.robustness.charts import COLOURS, GRID, svg_text
 
-_INK, _GRID = '#3d4852', '#dde3e9'
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _ABOVE, _BELOW = 340, 220, 44, 12, 12, 36
 
 
@@ -52,11 +51,11 @@ def layer_panel(lines: Sequence[LayerLine], layers: Sequence[int], *, title: str
     def y(value: float) -> float:
         return _ABOVE + (_HEIGHT - _ABOVE - _BELOW) * (1 - min(max(value / top, 0.0), 1.0))
 
-    parts = [*frame(title, top, y), text((_LEFT + _WIDTH) / 2, _HEIGHT - 3, 'layer')]
+    parts = [*frame(title, top, y), svg_text((_LEFT + _WIDTH) / 2, _HEIGHT - 3, 'layer')]
     step = -(-count // 12)
     for position in range(0, count, step):
         label = layers[position] if position < len(layers) else position
-        parts.append(text(x(position), _HEIGHT - _BELOW + 17, str(label)))
+        parts.append(svg_text(x(position), _HEIGHT - _BELOW + 17, str(label)))
     for line in lines:
         parts.append(band_of(line, x, y))
     for line in lines:
@@ -97,10 +96,10 @@ def histogram_panel(lines: Sequence[LayerLine], *, title: str) -> Markup:
 
     parts = [
         *frame(title, top, y),
-        text((_LEFT + _WIDTH) / 2, _HEIGHT - 3, 'cosine of clean and corrupted row'),
+        svg_text((_LEFT + _WIDTH) / 2, _HEIGHT - 3, 'cosine of clean and corrupted row'),
     ]
     for tick in range(6):
-        parts.append(text(x(tick / 5), _HEIGHT - _BELOW + 17, f'{tick / 5:g}'))
+        parts.append(svg_text(x(tick / 5), _HEIGHT - _BELOW + 17, f'{tick / 5:g}'))
     for number, (line, own) in enumerate(zip(lines, shares, strict=True)):
         colour = COLOURS[line.model % len(COLOURS)]
         dash = ('', ' stroke-dasharray="5 4"', ' stroke-dasharray="2 3"')[
@@ -141,9 +140,9 @@ def frame(title: str, top: float, y) -> list[str]:
     for tick in range(6):
         value = top * tick / 5
         parts.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{_GRID}"/>'
+            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{GRID}"/>'
         )
-        parts.append(text(_LEFT - 6, y(value) + 4, f'{value:.4g}', anchor='end'))
+        parts.append(svg_text(_LEFT - 6, y(value) + 4, f'{value:.4g}', anchor='end'))
     return parts
 
 
@@ -190,8 +189,3 @@ def round_up(value: float) -> float:
     while power * 10 <= value:
         power *= 10
     return next(step * power for step in (1, 2, 2.5, 5, 10) if value <= step * power * (1 + 1e-9))
-
-
-def text(x: float, y: float, words: str, *, anchor: str = 'middle') -> str:
-    """A label of a panel."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" fill="{_INK}">{escape(words)}</text>'

@@ -155,12 +155,34 @@ def add_temperature(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_models_and_pictures(parser: argparse.ArgumentParser, *, bound: str = '') -> None:
+    """Adds what :func:`split_models` reads: CONFIG CHECKPOINT IMAGE ..., and ``--compare``.
+
+    Args:
+        parser: Gets the arguments.
+        bound: What the help of ``--compare`` says of how many models there may be.
+    """
+    parser.add_argument(
+        'words',
+        nargs='*',
+        metavar='CONFIG CHECKPOINT IMAGE',
+        help='config of the model, its weights (.pth or .safetensors), then pictures or folders of pictures',
+    )
+    parser.add_argument(
+        '--compare',
+        nargs='+',
+        default=[],
+        metavar='CONFIG:CHECKPOINT',
+        help=f'models to show side by side, after CONFIG CHECKPOINT where these are given{bound}',
+    )
+
+
 def split_models(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Tells models and pictures apart: ``args.models`` (config, checkpoint) and ``args.images``.
 
     Args:
         parser: Ends the tool where the words make no sense.
-        args: ``words``: CONFIG CHECKPOINT IMAGE ...; ``compare``: of ``--compare``.
+        args: With the arguments of :func:`add_models_and_pictures`.
     """
     words = list(args.words)
     args.models = []

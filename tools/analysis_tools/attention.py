@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mmseg_tapadl.utils.command_line import (
     add_cfg_options,
     add_launcher,
+    add_models_and_pictures,
     add_trust_checkpoint,
     run_tool,
     split_models,
@@ -31,19 +32,7 @@ from mmseg_tapadl.utils.command_line import (
 
 def parse_args() -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument(
-        'words',
-        nargs='*',
-        metavar='CONFIG CHECKPOINT IMAGE',
-        help='config of the model, its weights (.pth or .safetensors), then pictures or folders of pictures',
-    )
-    parser.add_argument(
-        '--compare',
-        nargs='+',
-        default=[],
-        metavar='CONFIG:CHECKPOINT',
-        help='models to show side by side, after CONFIG CHECKPOINT where these are given',
-    )
+    add_models_and_pictures(parser)
     parser.add_argument(
         '--data',
         metavar='DATA',
